@@ -1,0 +1,17 @@
+"""resdepth: why do deeper plain networks train worse, and residual ones not? An answer by experiment."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resdepth.tables import load_results
+
+__all__ = ["load_results"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when it is asked for: the command line starts without pandas.
+    if name == "load_results":
+        from resdepth.tables import load_results
+
+        return load_results
+    raise AttributeError(f"module 'resdepth' has no attribute {name!r}")

@@ -1,0 +1,150 @@
+"""The command line. Each command imports its worker inside, so that `--help` starts without torch."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from resdepth.errors import ResdepthError
+
+if TYPE_CHECKING:
+    from resdepth.sweep import Plan
+
+app = typer.Typer(
+    name="resdepth",
+    help="Why do deeper plain networks train worse, and residual ones not? Train both, at every depth, and see.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_KEYS = """Overrides are Hydra's, key=value; a,b,c or range(a,b,step) makes an axis:
+
+    depth=20,56,110    variant=plain,residual    seed=0,1,2    device=auto    precision=fp32    name=FOLDER\n
+    data=digits|cifar10|cifar100|mnist|fashion_mnist|npz|folder    data.path= .limit= .validation= .size= .root=\n
+    recipe=NAME    recipe.lr= .epochs= .iterations= .batch_size= .milestones= .momentum= .weight_decay= ...\n
+    model.width= .shortcut=A|B|C .downsample=stride|max|avg .batch_norm= .zero_init_residual=\n
+    experiment=NAME    results=FOLDER
+
+The README lists every key and what it means."""
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Hydra overrides.", show_default=False)
+]
+ConfigDir = Annotated[
+    Path | None,
+    typer.Option("--config-dir", help="A folder with YAML of your own: data/, recipe/, ...", show_default=False),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs and their state; train nothing.")]
+Results = Annotated[Path, typer.Argument(help="A folder of results.")]
+
+
+@app.command(epilog=_KEYS)
+def sweep(
+    overrides: Overrides = None, dry_run: DryRun = False, quiet: Quiet = False, config_dir: ConfigDir = None
+) -> None:
+    """Train a net at every point of the sweep, plain and residual unless variant= says otherwise."""
+    from resdepth.sweep import make_plan
+
+    _carry_out(make_plan(overrides or [], config_dir), dry_run, quiet)
+
+
+@app.command(epilog=_KEYS)
+def train(
+    overrides: Overrides = None, dry_run: DryRun = False, quiet: Quiet = False, config_dir: ConfigDir = None
+) -> None:
+    """Train one net: a sweep of one point."""
+    from resdepth.sweep import make_plan
+
+    _carry_out(make_plan(overrides or [], config_dir, swept=False), dry_run, quiet)
+
+
+@app.command()
+def plot(
+    results: Results = Path("results"),
+    out: Annotated[
+        Path | None, typer.Option(help="Write all figures to this folder.", show_default="beside the runs")
+    ] = None,
+    formats: Annotated[str, typer.Option("--format", help="png, svg, or both: png,svg.")] = "png,svg",
+    metric: Annotated[str, typer.Option(help="What the curves show: error, loss or clean.")] = "error",
+    x: Annotated[str, typer.Option("--x", help="What the curves run over: epoch or iteration.")] = "epoch",
+) -> None:
+    """Draw the curves of every experiment under a folder, from the CSV files alone."""
+    from resdepth import plots
+
+    chosen = tuple(dict.fromkeys(part.strip() for part in formats.split(",")))
+    for field, values, allowed in (
+        ("--format", chosen, plots.FORMATS),
+        ("--metric", (metric,), plots.METRICS),
+        ("--x", (x,), plots.X_AXES),
+    ):
+        _require_choices(field, values, tuple(allowed))
+    files, problems = plots.plot(results, out, chosen, metric, x)
+    _warn(problems)
+    for file in files:
+        print(file)
+
+
+@app.command()
+def summary(
+    results: Results = Path("results"),
+    csv: Annotated[Path | None, typer.Option(help="Write the table to this CSV file too.", show_default=False)] = None,
+) -> None:
+    """Print the final errors, the paper's beside them where they apply, and the verdict."""
+    from resdepth import display
+
+    _warn(display.print_summary(results, csv))
+
+
+def _carry_out(plan: "Plan", dry_run: bool, quiet: bool) -> None:
+    from resdepth import display
+
+    if dry_run:
+        display.print_plan(plan)
+        return
+    from resdepth.progress import choose_observer
+
+    if not quiet:
+        display.announce(plan)
+    from resdepth.execute import estimate_seconds, execute
+
+    if not quiet and plan.pending:
+        display.print_estimate(plan, estimate_seconds(plan))
+    try:
+        with choose_observer(plan, quiet=quiet) as observer:
+            outcomes = execute(plan, observer)
+    except KeyboardInterrupt:
+        _warn(["stopped; the same command continues where it stopped"])
+        raise typer.Exit(130) from None
+    if not quiet:
+        display.print_results(plan)
+    failed = [(run, o) for run, o in zip(plan.pending, outcomes, strict=True) if not o.is_result]
+    _warn(f"{run.directory}: failed: {outcome.message}" for run, outcome in failed)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _require_choices(field: str, values: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+    from resdepth.errors import ConfigError
+
+    for value in values:
+        if value not in allowed:
+            raise ConfigError(field, value, f"choose one of {', '.join(allowed)}")
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"resdepth: {line}", file=sys.stderr)
+
+
+def main() -> None:
+    """The console script: errors as one line on stderr, exit code 2 for bad input."""
+    try:
+        app()
+    except ResdepthError as error:
+        _warn([str(error)])
+        sys.exit(error.exit_code)

@@ -1,0 +1,189 @@
+"""From override to RunConfig: the only room that knows Hydra. Nothing behind it sees a DictConfig.
+
+A sweep is expanded and validated as a whole, before anything runs. The names used from `hydra._internal` have no public
+counterpart in Hydra 1.3, hence the pin `hydra-core<1.4`.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from resdepth.config import RunConfig, flatten, identity
+from resdepth.errors import ConfigError
+from resdepth.hydra_errors import GROUPS, known_keys, one_line_errors, unknown_key
+
+_LENGTHS = {"recipe.epochs": "recipe.iterations", "recipe.iterations": "recipe.epochs"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a sweep: its configuration, and what of it differs from the defaults, as (key, value)."""
+
+    config: RunConfig
+    differences: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the overrides ask for: the points in order, and the overrides that are Hydra's own (launcher, sweeper)."""
+
+    points: tuple[Point, ...]
+    hydra_overrides: tuple[str, ...]
+
+
+def config_folder() -> Path:
+    """The YAML files: beside the package in a checkout, inside it in an installed wheel."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "configs", package.parent / "configs"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise ConfigError("configs", package, "the installation lacks its YAML files; install resdepth again")
+
+
+def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: bool = True) -> Sweep:
+    """Every point that the overrides ask for, validated, in the order of the axes.
+
+    `swept=False` ignores the default axes (depth and variant), as one run wants them.
+    Raises ConfigError, one line, for any bad override or value.
+    """
+    with _hydra(config_dir) as loader:
+        composer = _Composer(loader)
+        with one_line_errors(loader, overrides):
+            parsed = _parse(overrides, loader)
+            own = tuple(o.input_line for o in parsed if _is_hydras(o))
+            lines = composer.lines(parsed, swept=swept)
+            return Sweep(tuple(composer.point(line) for line in lines), own)
+
+
+@contextmanager
+def _hydra(config_dir: Path | None) -> Iterator[ConfigLoader]:
+    folder = config_folder()
+    if config_dir is not None and not config_dir.is_dir():
+        raise ConfigError("--config-dir", config_dir, "is not a folder; name one that holds data/, recipe/, ...")
+    ConfigStore.instance().store("schema", RunConfig)
+    with initialize_config_dir(str(folder), job_name="resdepth", version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        if config_dir is not None:
+            # Before the program's own folder, so that a user's file wins over one of the same name.
+            loader.get_search_path().prepend("resdepth --config-dir", f"file://{config_dir.resolve()}", "main")
+            loader.repository.initialize_sources(loader.get_search_path())  # type: ignore[attr-defined]
+        yield loader
+
+
+class _Composer:
+    """Composes points with one Hydra loader, and finds what differs from the composition's own defaults."""
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self._loader = loader
+        self._base = cache(self._compose_groups)
+        self._reference = cache(self._compose_choices)
+
+    def lines(self, parsed: Sequence[Override], *, swept: bool) -> list[list[str]]:
+        """The override lines of every point: the axes of config.yaml or of an experiment, then the command line's."""
+        mine = [o for o in parsed if not _is_hydras(o)]
+        given = [o.input_line for o in parsed]
+        # An experiment brings axes of its own, so it is composed first; its name cannot be an axis itself.
+        master = self._loader.load_configuration("config", given, RunMode.MULTIRUN)
+        chosen = master.hydra.runtime.choices.get("experiment")
+        axes = dict(master.hydra.sweeper.params or {})
+        if not swept and not chosen:
+            defaults = self._loader.load_configuration("config", [], RunMode.MULTIRUN).hydra.sweeper.params
+            axes = {key: value for key, value in axes.items() if defaults.get(key) != value}
+        axis_lines = _parse([f"{key}={value}" for key, value in axes.items()], self._loader)
+        _check_axes([*axis_lines, *mine])
+        return list(BasicSweeper.split_arguments([*axis_lines, *mine], None)[0])
+
+    def point(self, line: list[str]) -> Point:
+        given = {o.key_or_group: o for o in _parse(line, self._loader)}
+        for length, other in _LENGTHS.items():
+            # `recipe.epochs=1` is meant instead of the recipe's iterations, not beside them.
+            if length in given and other not in given and given[length].value() is not None:
+                line = [*line, f"{other}=null"]
+        config, choices = self._compose(line)
+        reference, implied = self._reference(tuple(sorted(choices.items())))
+        differences = [(group, choices[group]) for group in GROUPS if self._is_chosen(group, choices, implied, config)]
+        base = identity(reference)
+        skipped = ("depth", "variant", "seed", "data.name", "model.name", "recipe.name")
+        differences += [(k, v) for k, v in identity(config).items() if k not in skipped and base[k] != v]
+        return Point(config, tuple(differences))
+
+    @staticmethod
+    def _is_chosen(group: str, choices: dict[str, str], implied: dict[str, str], config: RunConfig) -> bool:
+        if group == "experiment" or choices.get(group) == implied.get(group):
+            return False
+        return group != "data" or config.name != config.data.name
+
+    def _compose(self, line: Iterable[str]) -> tuple[RunConfig, dict[str, str]]:
+        parsed = _parse(list(line), self._loader)
+        groups = tuple(o.input_line for o in parsed if o.key_or_group in GROUPS)
+        base, choices = self._base(groups)
+        composed = copy.deepcopy(base)
+        values = [o for o in parsed if o.key_or_group not in GROUPS]
+        ConfigLoaderImpl._apply_overrides_to_config(values, composed)
+        _refuse_unknown(composed)
+        config = OmegaConf.to_object(composed)
+        assert isinstance(config, RunConfig)
+        return config, dict(choices)
+
+    def _compose_groups(self, lines: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
+        """What a choice of groups composes to, before any value is set: the slow part, and the same for many points."""
+        composed = self._loader.load_configuration("config", list(lines), RunMode.RUN)
+        choices = {group: composed.hydra.runtime.choices.get(group) for group in GROUPS}
+        with open_dict(composed):
+            del composed["hydra"]
+        for group in ("data", "model", "recipe"):
+            composed[group].name = composed[group].name or choices[group]
+        return composed, choices
+
+    def _compose_choices(self, choices: tuple[tuple[str, str], ...]) -> tuple[RunConfig, dict[str, str]]:
+        """The composition of these group choices alone, and the choices that would have come by themselves."""
+        chosen = dict(choices)
+        path = [f"data.path={chosen['data']}"]  # a user's own data need a path to be valid at all
+        experiment = [f"experiment={chosen['experiment']}"] if chosen["experiment"] else []
+        data = [] if experiment else [f"data={chosen['data']}"]
+        implied = self._compose([*experiment, *data, *path])[1]
+        config = self._compose([f"{group}={option}" for group, option in choices if option] + path)[0]
+        return config, implied
+
+
+def _parse(lines: Sequence[str], loader: ConfigLoader) -> list[Override]:
+    return OverridesParser.create(config_loader=loader).parse_overrides(list(lines))
+
+
+def _is_hydras(override: Override) -> bool:
+    return override.is_hydra_override() and not override.key_or_group.startswith("hydra.sweeper.params")
+
+
+def _check_axes(parsed: Sequence[Override]) -> None:
+    for override in parsed:
+        if not override.is_sweep_override():
+            continue
+        field, _, value = (override.input_line or "").partition("=")
+        if not override.is_discrete_sweep():
+            raise ConfigError(field, value, "is no list of values; write a,b,c or range(from,to,step) or choice(a,b)")
+        if field.lstrip("+") == "experiment":
+            raise ConfigError(field, value, "one experiment at a time; name=... and its axes can be overridden")
+        if not list(override.sweep_string_iterator()):
+            raise ConfigError(field, value, "the axis is empty; give it at least one value")
+
+
+def _refuse_unknown(composed: DictConfig) -> None:
+    known = known_keys()
+    for key, value in flatten(OmegaConf.to_container(composed)):  # type: ignore[arg-type]
+        if key not in known:
+            raise ConfigError(key, value, unknown_key(key))

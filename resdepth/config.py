@@ -1,0 +1,230 @@
+"""The schema: every key that can be set, its type, its default and its range. Standard library only.
+
+Hydra composes YAML and the command line into these dataclasses; `__post_init__` checks the ranges, so that an instance
+that exists is valid. Instances are values: derive another one with `dataclasses.replace`.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from resdepth.errors import ConfigError
+from resdepth.variants import VARIANTS
+
+SOURCES = ("digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "npz", "folder")
+OWN_SOURCES = ("npz", "folder")
+SHORTCUTS = ("A", "B", "C")
+DOWNSAMPLES = ("stride", "max", "avg")
+PRECISIONS = ("fp32", "tf32", "bf16")
+NORMALISATIONS = ("pixel_mean", "channel", "none")
+
+# How and where a run is executed. Everything else is its identity: it changes the numbers.
+EXECUTION_KEYS = frozenset(
+    ("device", "results", "checkpoint_seconds", "keep_checkpoint", "data.path", "data.root", "data.download")
+)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_MAX_DEPTH = 20_000
+
+
+def _require(condition: bool, name: str, value: object, remedy: str) -> None:
+    if not condition:
+        raise ConfigError(name, value, remedy)
+
+
+def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    _require(value in choices, name, value, f"choose one of {', '.join(choices)}")
+
+
+def _require_number(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
+    inside = math.isfinite(value) and (low < value if open_low else low <= value) and value <= high
+    bounds = f"above {low:g}" if open_low else f"at least {low:g}"
+    _require(inside, name, value, f"needs a number {bounds} and at most {high:g}")
+
+
+@dataclass(unsafe_hash=True)
+class DataConfig:
+    """Which images. `fingerprint` is filled in for a user's own data: a hash of their content."""
+
+    name: str = ""
+    source: str = "digits"
+    path: str | None = None
+    root: str = "~/.cache/resdepth"
+    download: bool = True
+    size: int | None = None
+    limit: int | None = None
+    validation: int = 0
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        _require_choice("data.source", self.source, SOURCES)
+        _require(
+            not self.name or _NAME.fullmatch(self.name) is not None,
+            "data.name",
+            repr(self.name),
+            "use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 80",
+        )
+        if self.source in OWN_SOURCES:
+            what = "the .npz file" if self.source == "npz" else "the folder that holds train/ and test/"
+            _require(bool(self.path), "data.path", self.path, f"data={self.source} needs data.path={what}")
+        if self.size is not None:
+            _require(self.source == "folder", "data.size", self.size, "only data=folder is resized; leave it out")
+            _require_number("data.size", self.size, 4, 512)
+        if self.limit is not None:
+            _require_number("data.limit", self.limit, 2, 10**9)
+        _require_number("data.validation", self.validation, 0, 10**9)
+
+
+@dataclass
+class ModelConfig:
+    """The net but for its depth and variant. Defaults: He et al. 2015, section 4.2."""
+
+    name: str = ""
+    width: int = 16
+    shortcut: str = "A"
+    downsample: str = "stride"
+    batch_norm: bool = True
+    zero_init_residual: bool = False
+
+    def __post_init__(self) -> None:
+        _require_number("model.width", self.width, 1, 4096)
+        _require_choice("model.shortcut", self.shortcut, SHORTCUTS)
+        _require_choice("model.downsample", self.downsample, DOWNSAMPLES)
+
+
+@dataclass
+class RecipeConfig:
+    """How a net is trained: SGD with momentum and a step schedule. Defaults: He et al. 2015, section 4.2.
+
+    Exactly one of `epochs` and `iterations` is the length. `milestones` are where the rate is multiplied by `gamma`:
+    all fractions of the length (below 1) or all iterations. `warmup_lr` is the rate until an epoch ends with a training
+    error below `warmup_error` percent, for at most `warmup_epochs` epochs, in nets of at least `warmup_depth` layers.
+    """
+
+    name: str = ""
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    decay_bias: bool = True
+    decay_bn: bool = True
+    batch_size: int = 128
+    epochs: int | None = None
+    iterations: int | None = 64_000
+    milestones: list[float] = field(default_factory=lambda: [0.5, 0.75])
+    gamma: float = 0.1
+    warmup_lr: float | None = 0.01
+    warmup_error: float = 80.0
+    warmup_epochs: int = 10
+    warmup_depth: int = 110
+    normalise: str = "pixel_mean"
+    pad: int = 4
+    flip: bool = True
+    eval_every: int = 1
+    eval_clean: bool = False
+
+    def __post_init__(self) -> None:
+        _require_number("recipe.lr", self.lr, 0, 1000, open_low=True)
+        _require_number("recipe.momentum", self.momentum, 0, 0.9999)
+        _require_number("recipe.weight_decay", self.weight_decay, 0, 1)
+        _require_number("recipe.batch_size", self.batch_size, 2, 65536)
+        _require_number("recipe.gamma", self.gamma, 0, 1, open_low=True)
+        _require_number("recipe.pad", self.pad, 0, 64)
+        _require_number("recipe.eval_every", self.eval_every, 1, 10**6)
+        _require_choice("recipe.normalise", self.normalise, NORMALISATIONS)
+        self._check_length()
+        self._check_warmup()
+
+    def _check_length(self) -> None:
+        both = self.epochs is not None and self.iterations is not None
+        _require(not both, "recipe.iterations", self.iterations, f"recipe.epochs={self.epochs} is set too; null one")
+        _require(
+            self.epochs is not None or self.iterations is not None, "recipe.epochs", None, "set it or recipe.iterations"
+        )
+        if self.epochs is not None:
+            _require_number("recipe.epochs", self.epochs, 1, 10**6)
+        if self.iterations is not None:
+            _require_number("recipe.iterations", self.iterations, 1, 10**9)
+        points = self.milestones
+        fractions, positive = [p < 1 for p in points], all(math.isfinite(p) and p > 0 for p in points)
+        whole = all(p == int(p) for p in points if math.isfinite(p) and p >= 1)
+        _require(
+            positive and whole and points == sorted(set(points)) and (all(fractions) or not any(fractions)),
+            "recipe.milestones",
+            points,
+            "needs a rising list, all fractions of the length between 0 and 1 or all whole iterations",
+        )
+
+    def _check_warmup(self) -> None:
+        if self.warmup_lr is not None:
+            _require_number("recipe.warmup_lr", self.warmup_lr, 0, 1000, open_low=True)
+        _require_number("recipe.warmup_error", self.warmup_error, 0, 100, open_low=True)
+        _require_number("recipe.warmup_epochs", self.warmup_epochs, 0, 10**6)
+        _require_number("recipe.warmup_depth", self.warmup_depth, 1, 10**9)
+
+
+@dataclass
+class RunConfig:
+    """One run: one net, one data set, one recipe, one seed."""
+
+    depth: int = 20
+    variant: str = "residual"
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "fp32"
+    name: str = "${data.name}"
+    results: str = "results"
+    checkpoint_seconds: float = 60.0
+    keep_checkpoint: bool = False
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+
+    def __post_init__(self) -> None:
+        _require(self.variant in VARIANTS, "variant", self.variant, f"choose one of {', '.join(VARIANTS)}")
+        self._check_depth()
+        _require_number("seed", self.seed, 0, 2**31 - 1)
+        _require(
+            _DEVICE.fullmatch(self.device) is not None,
+            "device",
+            repr(self.device),
+            "choose auto, cpu, cuda, cuda:N or mps",
+        )
+        _require_choice("precision", self.precision, PRECISIONS)
+        _require(
+            _NAME.fullmatch(self.name) is not None,
+            "name",
+            repr(self.name),
+            "names a folder below the results: letters, digits, '.', '_' and '-', beginning with a letter or digit, "
+            "at most 80",
+        )
+        _require_number("checkpoint_seconds", self.checkpoint_seconds, 0, 10**9)
+
+    def _check_depth(self) -> None:
+        below = max(8, self.depth - (self.depth - 2) % 6)
+        nearest = "nearest is 8" if self.depth < 8 else f"nearest are {below} and {below + 6}"
+        valid = self.depth >= 8 and (self.depth - 2) % 6 == 0
+        _require(valid, "depth", self.depth, f"a conv net has 6n+2 layers; {nearest}")
+        _require(self.depth <= _MAX_DEPTH, "depth", self.depth, f"no device holds that net; at most {_MAX_DEPTH}")
+
+    @property
+    def shortcut(self) -> str:
+        """The shortcut's option as the CSV states it: A, B or C, and `none` for a variant without one."""
+        return self.model.shortcut if VARIANTS[self.variant].has_shortcut else "none"
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A nested mapping as (dotted key, value) pairs, in order: {"recipe": {"lr": 1}} -> ("recipe.lr", 1)."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def identity(config: RunConfig) -> dict[str, Any]:
+    """The keys that change a run's numbers, dotted, with their values: all but the execution keys and the name."""
+    pairs = flatten(asdict(config))
+    return {key: value for key, value in pairs if key not in EXECUTION_KEYS and key != "name"}

@@ -1,0 +1,44 @@
+"""What a data set is in memory, before it lies on a device. NumPy only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """images (N, C, H, W) uint8, labels (N,) int64 in 0..classes-1."""
+
+    images: Images
+    labels: Labels
+
+    def take(self, index: NDArray[np.intp]) -> "Split":
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    train: Split
+    test: Split
+    classes: int
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a net and a schedule must know of a data set, without its pixels."""
+
+    channels: int
+    height: int
+    width: int
+    classes: int
+    train_images: int
+
+
+def as_nchw(images: Images) -> Images:
+    """(N, H, W) or (N, H, W, C) -> (N, C, H, W)."""
+    images = images[..., None] if images.ndim == 3 else images
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))

@@ -1,0 +1,136 @@
+"""A user's own images: one .npz file, or a folder of image files. Everything about them is checked here, once.
+
+Raises DataError, which names the file, what is wrong with it and the remedy.
+"""
+
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resdepth.config import DataConfig
+from resdepth.data.dataset import Dataset, Images, Labels, Split, as_nchw
+from resdepth.errors import DataError
+
+
+def load_npz(config: DataConfig) -> Dataset:
+    """A .npz file in Keras' layout: x_train (N, H, W[, C]), y_train (N,), x_test, y_test. Never unpickled."""
+    path = _existing(config, is_folder=False)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in archive.files]
+            if missing:
+                has = ", ".join(archive.files) or "nothing"
+                raise DataError("data.path", path, f"lacks {', '.join(missing)} (has {has}); save all four arrays")
+            arrays = {key: archive[key] for key in ("x_train", "y_train", "x_test", "y_test")}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            "data.path", path, f"is no .npz of plain arrays ({first}); write it with numpy.savez"
+        ) from error
+    splits = {s: _checked(path, s, arrays[f"x_{s}"], arrays[f"y_{s}"]) for s in ("train", "test")}
+    train, test = splits["train"], splits["test"]
+    if train.images.shape[1:] != test.images.shape[1:]:
+        sizes = f"{train.images.shape[1:]} and {test.images.shape[1:]}"
+        raise DataError("data.path", path, f"x_train and x_test hold images of different shapes, {sizes}")
+    return Dataset(train, test, classes=_count_classes(path, train.labels, test.labels))
+
+
+def _checked(path: Path, split: str, images: NDArray[Any], labels: NDArray[Any]) -> Split:
+    def bad(remedy: str) -> DataError:
+        return DataError("data.path", path, remedy)
+
+    if images.ndim not in (3, 4) or 0 in images.shape:
+        raise bad(f"x_{split} has shape {images.shape}; needs (N, H, W) or (N, H, W, C), none of them 0")
+    labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+        raise bad(
+            f"y_{split} has shape {labels.shape}, {labels.dtype}; needs {len(images)} whole numbers, one an image"
+        )
+    if not (np.issubdtype(images.dtype, np.integer) or np.issubdtype(images.dtype, np.floating)):
+        raise bad(f"x_{split} holds {images.dtype}; needs numbers from 0 to 255, or from 0 to 1")
+    if images.dtype != np.uint8:
+        low, high = float(images.min()), float(images.max())
+        if not (low >= 0 and high <= 255):  # false for NaN as well
+            raise bad(f"x_{split} holds pixels from {low:g} to {high:g}; needs numbers from 0 to 255, or from 0 to 1")
+        scale = 255.0 if np.issubdtype(images.dtype, np.floating) and high <= 1 else 1.0
+        images = np.round(images * scale).astype(np.uint8)
+    return Split(as_nchw(images), labels.astype(np.int64))
+
+
+def _count_classes(path: Path, train: Labels, test: Labels) -> int:
+    classes = int(train.max()) + 1
+    if train.min() < 0 or test.min() < 0:
+        raise DataError("data.path", path, f"a label is {min(train.min(), test.min())}; number the classes from 0")
+    if len(np.unique(train)) < classes:
+        empty = int(np.setdiff1d(np.arange(min(classes, len(train) + 1)), train)[0])
+        raise DataError(
+            "data.path", path, f"class {empty} of {classes} has no training image; number them without gaps"
+        )
+    if classes < 2 or test.max() >= classes:
+        raise DataError(
+            "data.path", path, f"y_train has {classes} classes and y_test a {test.max()}; both need the same"
+        )
+    return classes
+
+
+def load_folder(config: DataConfig) -> Dataset:
+    """A folder train/<class>/* and test/<class>/* of images (torchvision's ImageFolder).
+
+    The images are ordered by file name, then class, so that a set unpacked from one file keeps that file's order.
+    """
+    from torchvision.datasets import ImageFolder
+
+    path = _existing(config, is_folder=True)
+    trees = []
+    for split in ("train", "test"):
+        if not (path / split).is_dir():
+            raise DataError("data.path", path, f"has no folder {split}/; needs train/<class>/* and test/<class>/*")
+        try:
+            trees.append(ImageFolder(str(path / split)))
+        except FileNotFoundError as error:
+            raise DataError("data.path", path / split, str(error).splitlines()[0]) from error
+    train, test = trees
+    if train.classes != test.classes:
+        odd = ", ".join(sorted(set(train.classes) ^ set(test.classes)))
+        raise DataError("data.path", path, f"train/ and test/ must hold the same classes; only one has {odd}")
+    if len(train.classes) < 2:
+        raise DataError("data.path", path, f"train/ holds one class ({train.classes[0]}); needs at least two")
+    seen: tuple[tuple[int, ...], str] | None = None
+    splits = []
+    for tree in trees:
+        samples = sorted(tree.samples, key=lambda sample: (Path(sample[0]).name, sample[1]))
+        images = []
+        for file, _label in samples:
+            image = _read_image(file, config.size)
+            seen = seen or (image.shape, file)
+            if image.shape != seen[0]:
+                sizes = f"{seen[1]} is {seen[0][1]}x{seen[0][0]} and {file} {image.shape[1]}x{image.shape[0]}"
+                raise DataError("data.path", path, f"images differ in size: {sizes}; say data.size=N to resize all")
+            images.append(image)
+        splits.append(Split(as_nchw(np.stack(images)), np.array([label for _, label in samples], dtype=np.int64)))
+    return Dataset(splits[0], splits[1], classes=len(train.classes))
+
+
+def _read_image(file: str, size: int | None) -> Images:
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(), Image.open(file) as image:
+            warnings.simplefilter("ignore")
+            rgb = image.convert("RGB")
+            return np.asarray(rgb if size is None else rgb.resize((size, size), Image.Resampling.BILINEAR))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError("data.path", file, f"is no readable image ({error}); mend or remove the file") from error
+
+
+def _existing(config: DataConfig, *, is_folder: bool) -> Path:
+    path = Path(config.path or "").expanduser()
+    if is_folder != path.is_dir() or not path.exists():
+        what = "a folder" if is_folder else "a file"
+        remedy = f"is not {what}" if path.exists() else "does not exist"
+        raise DataError("data.path", path, f"{remedy}; data={config.source} needs {what}")
+    return path

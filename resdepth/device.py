@@ -1,0 +1,98 @@
+"""The device: which one, how exactly it computes, and what it is called."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resdepth.errors import ConfigError
+
+
+def resolve(name: str) -> torch.device:
+    """`auto` is cuda where there is one, else cpu. Raises ConfigError for a device that is not there."""
+    has_cuda = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if has_cuda else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= (torch.cuda.device_count() if has_cuda else 0):
+        there = f"{torch.cuda.device_count()} of them" if has_cuda else "none"
+        raise ConfigError("device", name, f"torch finds no such CUDA device here (there are {there}); say device=auto")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device", name, "torch finds no Apple GPU here; say device=auto")
+    return device
+
+
+def set_precision(precision: str, device: torch.device) -> None:
+    """Make the arithmetic what `precision` says, and repeatable: one configuration and seed gives one CSV.
+
+    Raises ConfigError for tf32 where there is none.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise ConfigError("precision", precision, f"is CUDA's; on {device.type} choose fp32 or bf16")
+    # cuDNN convolutions are tf32 unless told otherwise.
+    kind = "tf32" if precision == "tf32" else "ieee"
+    torch.backends.cudnn.conv.fp32_precision = kind  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.fp32_precision = kind
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """What the numbers may depend on beside the configuration: versions, device, threads, commit. No paths."""
+    return {
+        "resdepth": _version("resdepth"),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": _version("torchvision"),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
+        "numpy": _version("numpy"),
+        "device": device.type,
+        "device_name": device_name(device),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _processor() if device.type == "cpu" else "Apple GPU"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the checkout the program runs from, with + where it has been edited; None for an installed wheel."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(root)]
+        run = {"capture_output": True, "text": True, "timeout": 10, "check": True}
+        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], **run).stdout.strip()  # type: ignore[call-overload]
+        edited = subprocess.run([*git, "status", "--porcelain", "--", "resdepth"], **run).stdout.strip()  # type: ignore[call-overload]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+" if edited else commit

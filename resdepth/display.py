@@ -1,0 +1,187 @@
+"""What the commands print: the plan, the estimate, the results, the summary."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from resdepth import rundir
+from resdepth.errors import ConfigError
+from resdepth.summary import RATE, best_rates, summarise, verdict
+from resdepth.sweep import Plan
+from resdepth.tables import final_rows, read_results, settings
+
+# Above this a sweep says what would be quicker.
+_LONG_SECONDS = 3600.0
+
+
+def console() -> Console:
+    """Standard output; in a pipe as wide as its lines, so that no row is folded or cut."""
+    width = None if sys.stdout.isatty() else 200
+    return Console(width=width, highlight=False, markup=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words of two units: 45 s, 3 min, 5 h 20 min, 3 days."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    if hours < 48:
+        return f"{int(hours)} h {int(hours % 1 * 60):02d} min"
+    return f"{hours / 24:.0f} days"
+
+
+def print_plan(plan: Plan) -> None:
+    """Every run a sweep would make: directory, parameters, length and state."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("directory", "variant", "depth", "seed", "parameters", "iterations", "state"):
+        table.add_column(name, justify="right" if name in ("depth", "seed", "parameters", "iterations") else "left")
+    for run in plan.runs:
+        c = run.config
+        cells = (
+            run.directory,
+            c.variant,
+            c.depth,
+            c.seed,
+            f"{run.parameters:,}",
+            f"{run.schedule.iterations:,}",
+            run.state,
+        )
+        table.add_row(*(str(cell) for cell in cells))
+    console().print(table)
+    console().print(
+        f"{_count(len(plan.runs), 'run')}, {len(plan.pending)} to train. Nothing was trained.{_repeated(plan)}"
+    )
+
+
+def announce(plan: Plan) -> None:
+    """What is about to be done, and what is done already."""
+    finished = len(plan.runs) - len(plan.pending)
+    continued = sum(run.state == rundir.CONTINUED for run in plan.pending)
+    parts = [_count(len(plan.runs), "run")]
+    parts += [f"{finished} finished before and skipped"] if finished else []
+    parts += [f"{continued} to be continued"] if continued else []
+    console().print(f"{', '.join(parts)}; results in {plan.runs[0].directory.parent}.{_repeated(plan)}")
+
+
+def print_estimate(plan: Plan, seconds: float) -> None:
+    """How long it will take and, for a long sweep, what would be quicker."""
+    from resdepth import device
+
+    config = plan.pending[0].config
+    where = device.device_name(device.resolve(config.device))
+    console().print(f"About {duration(seconds)} on {where}.")
+    if seconds < _LONG_SECONDS:
+        return
+    hints = [] if device.resolve(config.device).type == "cuda" else ["a GPU (device=cuda)"]
+    hints += ["fewer or lower depths", "a shorter recipe.epochs=N", "data.limit=N images", "data=digits (minutes)"]
+    console().print(f"Quicker: {', '.join(hints)}. It can be stopped and continued with the same command at any time.")
+
+
+def print_results(plan: Plan) -> None:
+    """The table at a sweep's end: a row per run, and a verdict per setting."""
+    rows = _plans_rows(plan)
+    if rows.empty:
+        return
+    several = len(settings(rows)) > 1
+    table = Table(box=None, pad_edge=False)
+    for name in ("variant", "depth", "seed", "final training error", "final test error", "time", "state"):
+        table.add_column(name, justify="left" if name in ("variant", "state") else "right")
+    if several:
+        table.add_column("setting")
+    for setting in settings(rows):
+        for _, run in final_rows(setting.rows).iterrows():
+            errors = (f"{run.train_error:.2f} %", f"{run.test_error:.2f} %")
+            cells = [run.variant, str(run.depth), str(run.seed), *errors, duration(run.seconds), run.state]
+            table.add_row(*cells, *([setting.label] if several else []))
+    console().print(table)
+    _print_verdicts(rows)
+
+
+def _plans_rows(plan: Plan) -> pd.DataFrame:
+    """The rows of the plan's own runs: a folder may hold others."""
+    folder = plan.runs[0].directory.parent
+    if not folder.is_dir():
+        return pd.DataFrame()
+    table, _ = read_results(folder)
+    return table[table.run.isin([run.label for run in plan.runs])]
+
+
+def print_summary(root: Path, csv: Path | None) -> list[str]:
+    """The summary of every experiment below `root`; the lines of what could not be read."""
+    rows, problems = read_results(root)
+    if rows.empty:
+        raise ConfigError("results", root, "holds no rows to sum up; make some with resdepth sweep depth=20,56,110")
+    tables = [summarise(setting) for setting in settings(rows)]
+    for experiment, group in pd.concat(tables).groupby("experiment", sort=False):
+        _print_summary_table(str(experiment), group)
+        _print_verdicts(rows[rows.experiment == experiment])
+    _print_best_rates(rows)
+    if csv is not None:
+        pd.concat(tables).to_csv(csv, index=False, float_format="%.4g")
+    return problems
+
+
+def _print_summary_table(title: str, rows: pd.DataFrame) -> None:
+    has = {column: rows[column].replace("", None).notna().any() for column in ("paper_test_error", "note", "setting")}
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    names = ["setting"] if has["setting"] else []
+    names += ["lr"] if "lr" in rows else []
+    names += ["variant", "depth", "seeds", "training error", "test error"]
+    names += ["paper's test error"] if has["paper_test_error"] else []
+    names += ["time a run"] + (["note"] if has["note"] else [])
+    for name in names:
+        table.add_column(name, justify="left" if name in ("setting", "variant", "note") else "right")
+    for row in rows.to_dict("records"):
+        cells = {
+            **row,
+            "lr": f"{row['lr']:g}" if "lr" in row else "",
+            "training error": _with_spread(row["train_error"], row["train_error_std"]),
+            "test error": _with_spread(row["test_error"], row["test_error_std"]),
+            "paper's test error": "" if pd.isna(row["paper_test_error"]) else f"{row['paper_test_error']:.2f} %",
+            "time a run": duration(row["seconds"]),
+        }
+        table.add_row(*(str(cells[name]) for name in names))
+    console().print(table)
+    console().print()
+
+
+def _print_best_rates(rows: pd.DataFrame) -> None:
+    for setting in settings(rows, pooled=(RATE,)):
+        if setting.rows[RATE].nunique() > 1:
+            label = f", {setting.label}" if setting.label else ""
+            _print_summary_table(
+                f"{setting.experiment}{label}: each variant and depth at its best rate", best_rates(setting)
+            )
+
+
+def _print_verdicts(rows: pd.DataFrame) -> None:
+    for setting in settings(rows):
+        console().print(verdict(setting))
+    for setting in settings(rows, pooled=(RATE,)):
+        if setting.rows[RATE].nunique() > 1:
+            from resdepth.summary import at_best_rate
+
+            console().print(f"Each at its best rate: {verdict(at_best_rate(setting))}")
+
+
+def _with_spread(mean: float, deviation: float) -> str:
+    if pd.isna(mean):
+        return ""
+    return f"{mean:.2f} %" if pd.isna(deviation) else f"{mean:.2f} ± {deviation:.2f} %"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _repeated(plan: Plan) -> str:
+    return (
+        f" {_count(plan.repeated, 'point')} of the sweep repeat another run and are trained once."
+        if plan.repeated
+        else ""
+    )

@@ -1,0 +1,109 @@
+"""A plan carried out: everything that can be wrong is found first, then every run is launched."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from resdepth import device as devices
+from resdepth.data import sources
+from resdepth.data.augment import draw_order, generator
+from resdepth.data.dataset import Dataset, Split
+from resdepth.data.resident import reside
+from resdepth.errors import ConfigError
+from resdepth.launch import launch
+from resdepth.models.conv import build
+from resdepth.models.size import multiply_adds
+from resdepth.records import Outcome
+from resdepth.run import Observer, run
+from resdepth.sweep import Plan, PlannedRun
+from resdepth.training.step import Step
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Job i trains run i. Picklable where the observer is."""
+
+    runs: tuple[PlannedRun, ...]
+    observer: Callable[[], Observer]
+
+    def __call__(self, job: int) -> Outcome:
+        return run(self.runs[job], self.observer())
+
+
+def execute(plan: Plan, observer: Callable[[], Observer]) -> list[Outcome]:
+    """Train every pending run of the plan through Hydra's launcher; one outcome each, in order.
+
+    `observer` makes the display a job reports to; a launcher that leaves this process pickles it.
+    Raises ConfigError, before anything is written, for what only the device or the data can tell.
+    """
+    check(plan)
+    if not plan.pending:
+        return []
+    results = plan.pending[0].directory.parents[1]
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            "results", results, f"cannot be made a folder ({error.strerror}); say results=FOLDER"
+        ) from error
+    return launch(_Work(plan.pending, observer), len(plan.pending), plan.hydra_overrides, results)
+
+
+def check(plan: Plan) -> None:
+    """Load every data set and ask for every device once. Raises ConfigError or DataError."""
+    for config in {(r.config.device, r.config.precision): r.config for r in plan.pending}.values():
+        devices.set_precision(config.precision, devices.resolve(config.device))
+    for data in {r.config.data: None for r in plan.pending}:
+        sources.load(data)
+
+
+def estimate_seconds(plan: Plan) -> float:
+    """How long the pending runs will take, from a few timed steps of a net of 8 layers on data of the same shape.
+
+    Time grows with the multiply-adds, for a given width and map size: depth multiplies both them and the layers.
+    """
+    cache: dict[tuple[object, ...], float] = {}
+    total = 0.0
+    for planned in plan.pending:
+        c, s = planned.config, planned.shape
+        key = (
+            c.device,
+            c.precision,
+            c.model.width,
+            s.channels,
+            s.height,
+            s.width,
+            s.classes,
+            planned.schedule.batch_size,
+        )
+        if key not in cache:
+            small = multiply_adds(8, c.model, s.channels, s.height, s.width, s.classes)
+            cache[key] = _step_seconds(planned) / small
+        total += cache[key] * planned.multiply_adds * planned.schedule.iterations
+    return total
+
+
+def _step_seconds(planned: PlannedRun) -> float:
+    config, shape, batch = planned.config, planned.shape, planned.schedule.batch_size
+    device = devices.resolve(config.device)
+    devices.set_precision(config.precision, device)
+    source = generator(0, 0)
+    images = torch.randint(
+        0, 256, (batch, shape.channels, shape.height, shape.width), dtype=torch.uint8, generator=source
+    )
+    labels = torch.randint(0, shape.classes, (batch,), generator=source)
+    split = Split(images.numpy(), labels.numpy())
+    data = reside(Dataset(split, split, shape.classes), config.recipe.normalise, device)
+    net = build(8, config.variant, config.model, shape.channels, shape.classes, source)
+    net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    step = Step(net, data, config.recipe, config.precision)
+    step.begin_epoch(draw_order(0, 1, batch, batch, 1, config.recipe.pad, config.recipe.flip))
+    times = []
+    for _ in range(4):
+        started = time.perf_counter()
+        step(0, config.recipe.lr)
+        step.totals()  # waits for the device
+        times.append(time.perf_counter() - started)
+    return min(times[1:])

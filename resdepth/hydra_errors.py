@@ -1,0 +1,87 @@
+"""Hydra's and OmegaConf's errors, said as one line: field, value, remedy."""
+
+import difflib
+import typing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException, ValidationError
+
+from resdepth.config import RunConfig, flatten
+from resdepth.errors import ConfigError
+
+GROUPS = ("data", "model", "recipe", "experiment")
+
+
+@cache
+def known_keys() -> tuple[str, ...]:
+    """Every key of the schema, dotted."""
+    return tuple(key for key, _ in flatten(asdict(RunConfig(name="x"))))
+
+
+def unknown_key(key: str) -> str:
+    names = [*known_keys(), *GROUPS]
+    close = difflib.get_close_matches(key, names, n=1) or [n for n in names if n.rpartition(".")[2] == key][:1]
+    return f"no such key; did you mean {close[0]}?" if close else "no such key; resdepth sweep --help lists the keys"
+
+
+def _needed(key: str) -> str:
+    """What a key's value must be, in words, from the schema's types."""
+    kind: typing.Any = RunConfig
+    for part in key.split("."):
+        kind = typing.get_type_hints(kind).get(part, object)
+    optional = type(None) in typing.get_args(kind)
+    kinds = [k for k in typing.get_args(kind) or (kind,) if k is not type(None)]
+    if typing.get_origin(kind) is list:
+        return "needs a list, such as [0.5,0.75]"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    return f"needs {words.get(kinds[0], 'keys of its own')}{' or null' if optional else ''}"
+
+
+@contextmanager
+def one_line_errors(loader: ConfigLoader, overrides: Sequence[str]) -> Iterator[None]:
+    """Say Hydra's and OmegaConf's errors as one line: field, value, remedy."""
+    try:
+        yield
+    except MissingConfigException as error:
+        raise _missing(loader, error) from error
+    except OverrideParseException as error:
+        field, _, value = str(error.override).partition("=")
+        raise ConfigError(field, value, f"cannot be read as an override; write key=value, {_QUOTE}") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+        raise _translated(cause, overrides) from error
+    except (ValueError, IndexError) as error:  # what Hydra raises on `=3`, `recipe=3` and `depth=glob(*)`
+        raise ConfigError("overrides", " ".join(overrides), f"Hydra cannot use this: {error}") from error
+
+
+_QUOTE = "and quote what the shell or Hydra would split: 'data.path=\"a b.npz\"'"
+
+
+def _missing(loader: ConfigLoader, error: MissingConfigException) -> ConfigError:
+    group, _, option = (error.missing_cfg_file or "config").rpartition("/")
+    options = ", ".join(loader.get_group_options(group)) if group else ""
+    remedy = f"choose one of {options}" if options else "no such option; --config-dir DIR adds YAML files of your own"
+    if group == "recipe":
+        remedy += f"; or, where data={option} has no recipe of its own, say recipe=NAME"
+    return ConfigError(group, option, remedy)
+
+
+def _translated(error: BaseException, overrides: Sequence[str]) -> ConfigError:
+    key = getattr(error, "full_key", None) or ""
+    given = [o.partition("=")[2] for o in overrides if o.partition("=")[0].lstrip("+~") == key]
+    value = given[-1] if given else "?"
+    first = str(error).strip().splitlines()[0]
+    if isinstance(error, InterpolationResolutionError):
+        return ConfigError(key or "overrides", value, f"the interpolation fails: {first}")
+    if isinstance(error, ValidationError):
+        return ConfigError(key, value, _needed(key))
+    if "does not support deletion" in first:
+        return ConfigError(key, "~", "a key of the schema cannot be deleted; set it to another value")
+    if "not in" in first and key:
+        return ConfigError(key, value, unknown_key(key))
+    return ConfigError(key or "overrides", value if key else " ".join(overrides), first)

@@ -1,0 +1,54 @@
+"""Through Hydra's launcher: basic here, joblib, Slurm or Ray where their plugins are installed. One job per group of runs.
+
+The jobs are planned already; the launcher only says where each is executed.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from resdepth.compose import config_folder
+from resdepth.hydra_errors import one_line_errors
+
+
+@dataclass
+class _Job:
+    """All that a launcher is told of a job: its number."""
+
+    job: int = 0
+
+
+# Hydra's own files hold absolute paths and its log repeats ours: none of either.
+_SILENT = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", "hydra.mode=MULTIRUN")
+
+
+def launch(work: Callable[[int], Any], count: int, hydra_overrides: Sequence[str], shared: Path) -> list[Any]:
+    """Call `work(0)` to `work(count - 1)`, each as a job of Hydra's launcher; what they return, in order.
+
+    `work` must be picklable for launchers that leave this process. Their own files lie in a folder below `shared`,
+    which every node must see. Raises what a job raised, after all have ended.
+    """
+    if count == 0:
+        return []
+    ConfigStore.instance().store("launch", _Job)
+
+    def task(config: DictConfig) -> Any:
+        return work(config.job)
+
+    with tempfile.TemporaryDirectory(prefix=".launch-", dir=shared) as folder:
+        jobs = ",".join(str(i) for i in range(count))
+        places = (f"hydra.sweep.dir='{folder}'", "hydra.sweep.subdir=${hydra.job.num}")
+        overrides = [*_SILENT, *places, *hydra_overrides, f"job={jobs}"]
+        with initialize_config_dir(str(config_folder()), job_name="resdepth", version_base="1.3"):
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            with one_line_errors(hydra.config_loader, hydra_overrides):
+                batches = hydra.multirun(config_name="launch", task_function=task, overrides=overrides)
+    return [job.return_value for batch in batches for job in batch]

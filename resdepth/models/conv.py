@@ -1,0 +1,106 @@
+"""Conv nets of 6n+2 layers for small images, plain and residual. He et al. 2015, section 4.2.
+
+Plain and residual nets share every line; a block's `join` (resdepth/variants.py) is all that tells them apart.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from resdepth.config import ModelConfig
+from resdepth.models.shortcuts import build_shortcut
+from resdepth.models.size import blocks_per_stage
+from resdepth.variants import VARIANTS, Variant
+
+
+class Block(nn.Module):
+    """Two layers: a[l+2] = g(join(z[l+2], a[l])), where join is z + a in a residual net and z in a plain one.
+
+    x (N, C, H, W) -> (N, out_channels, ceil(H/stride), ceil(W/stride)). He et al. 2015, equation 1 and figure 2.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, model: ModelConfig, variant: Variant) -> None:
+        super().__init__()
+        pooled = stride != 1 and model.downsample != "stride"
+        self.downsample = _pooling(model.downsample, stride) if pooled else nn.Identity()
+        stride = 1 if pooled else stride
+        self.conv1, self.norm1 = _layer(in_channels, out_channels, stride, model)
+        self.conv2, self.norm2 = _layer(out_channels, out_channels, 1, model)
+        self.shortcut: nn.Module = nn.Identity()
+        if variant.has_shortcut:
+            self.shortcut = build_shortcut(model.shortcut, in_channels, out_channels, stride, model.batch_norm)
+        self.join = variant.join
+
+    def forward(self, a: Tensor) -> Tensor:
+        a = self.downsample(a)
+        z = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(a)))))
+        return F.relu(self.join(z, self.shortcut(a)))
+
+
+class ConvNet(nn.Module):
+    """A first layer, three stages of n blocks with `width`, 2 `width`, 4 `width` channels, mean pooling, a classifier.
+
+    x (N, channels, H, W) float -> logits (N, classes).
+    """
+
+    def __init__(self, depth: int, variant: Variant, model: ModelConfig, channels: int, classes: int) -> None:
+        super().__init__()
+        self.conv, self.norm = _layer(channels, model.width, 1, model)
+        blocks, before = [], model.width
+        for stage in range(3):
+            filters = model.width * 2**stage
+            for i in range(blocks_per_stage(depth)):
+                blocks.append(Block(before, filters, 2 if stage and i == 0 else 1, model, variant))
+                before = filters
+        self.blocks = nn.Sequential(*blocks)
+        self.classifier = nn.Linear(before, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = F.relu(self.norm(self.conv(x)))
+        a = self.blocks(a)
+        # mean over the maps: adaptive pooling's backward is not deterministic on CUDA
+        return self.classifier(a.mean(dim=(2, 3)))
+
+
+def build(depth: int, variant: str, model: ModelConfig, channels: int, classes: int, seed: torch.Generator) -> ConvNet:
+    """The net of this depth and variant, initialised from `seed`, a CPU generator, on the CPU."""
+    net = ConvNet(depth, VARIANTS[variant], model, channels, classes)
+    initialise(net, seed)
+    if model.zero_init_residual and VARIANTS[variant].has_shortcut:
+        start_as_identity(net)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            # With a fixed momentum the count is not used, and it costs one kernel a layer and step.
+            module.num_batches_tracked = None
+    return net
+
+
+@torch.no_grad()
+def initialise(net: nn.Module, seed: torch.Generator) -> None:
+    """Weights normal with variance 2 / fan-in, biases zero, batch norm the identity. He et al. 2015b, equation 10."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=seed)
+            if module.bias is not None:
+                module.bias.zero_()
+
+
+@torch.no_grad()
+def start_as_identity(net: ConvNet) -> None:
+    """Silence every block's own branch, z[l+2] = 0, so that it passes on g(a[l]) = a[l]. Goyal et al. 2017, section 5.1."""
+    for block in net.blocks:
+        last = block.norm2 if isinstance(block.norm2, nn.BatchNorm2d) else block.conv2
+        last.weight.zero_()  # type: ignore[union-attr]
+
+
+def _layer(in_channels: int, out_channels: int, stride: int, model: ModelConfig) -> tuple[nn.Conv2d, nn.Module]:
+    """A 3x3 convolution and its batch norm; without batch norm the convolution has a bias."""
+    bias = not model.batch_norm
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=bias)
+    return conv, nn.BatchNorm2d(out_channels) if model.batch_norm else nn.Identity()
+
+
+def _pooling(kind: str, stride: int) -> nn.Module:
+    # ceil_mode halves an odd map as the strided convolution does: 7 -> 4.
+    pooling = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}[kind]
+    return pooling(stride, ceil_mode=True)

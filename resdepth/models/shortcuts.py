@@ -1,0 +1,40 @@
+"""Options A, B and C: how a block's input a[l] is brought to the shape of its output z[l+2]. He et al. 2015, section 3.3."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ZeroPad(nn.Module):
+    """Option A: subsample by `stride`, then zero-pad the channels, as evenly on both sides as their number allows.
+
+    x (N, C, H, W) -> (N, out_channels, ceil(H/stride), ceil(W/stride)); no parameters.
+    Raises ValueError if out_channels < C.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        if out_channels < in_channels:
+            raise ValueError(f"option A adds channels, it cannot take {in_channels} to {out_channels}")
+        missing = out_channels - in_channels
+        self.stride, self.front, self.back = stride, missing // 2, missing - missing // 2
+
+    def forward(self, a: Tensor) -> Tensor:
+        a = a[:, :, :: self.stride, :: self.stride]
+        return F.pad(a, (0, 0, 0, 0, self.front, self.back))
+
+
+def projection(in_channels: int, out_channels: int, stride: int, batch_norm: bool) -> nn.Module:
+    """Options B and C: the projection Ws of equation 2, a 1x1 convolution, normalised like every other layer.
+
+    x (N, C, H, W) -> (N, out_channels, ceil(H/stride), ceil(W/stride)).
+    """
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=not batch_norm)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels)) if batch_norm else conv
+
+
+def build_shortcut(option: str, in_channels: int, out_channels: int, stride: int, batch_norm: bool) -> nn.Module:
+    """The shortcut of one block: the identity wherever the option does not ask for more."""
+    changes_shape = in_channels != out_channels or stride != 1
+    if option == "C" or (option == "B" and changes_shape):
+        return projection(in_channels, out_channels, stride, batch_norm)
+    return ZeroPad(in_channels, out_channels, stride) if changes_shape else nn.Identity()

@@ -1,0 +1,49 @@
+"""How large a conv net is, by formula: no net is built and no torch is loaded. Tests hold it against the nets."""
+
+from resdepth.config import ModelConfig
+from resdepth.variants import VARIANTS
+
+
+def blocks_per_stage(depth: int) -> int:
+    """N of the 6n+2 layers: each of three stages has n blocks of two layers. He et al. 2015, section 4.2."""
+    return (depth - 2) // 6
+
+
+def parameters(depth: int, variant: str, model: ModelConfig, channels: int, classes: int) -> int:
+    """Trained numbers: conv weights, batch norm scale and shift (or conv biases without it), the classifier, projections.
+
+    A plain net has exactly the parameters of the option-A residual net of its depth.
+    """
+    n, widths = blocks_per_stage(depth), (model.width, 2 * model.width, 4 * model.width)
+    per_channel = 2 if model.batch_norm else 1  # scale and shift, or a bias
+    total = 9 * channels * widths[0] + per_channel * widths[0]
+    before = widths[0]
+    for width in widths:
+        total += 9 * before * width + (2 * n - 1) * 9 * width * width + 2 * n * per_channel * width
+        total += _projections(n, before, width, model, variant, per_channel)
+        before = width
+    return total + widths[2] * classes + classes
+
+
+def _projections(n: int, before: int, width: int, model: ModelConfig, variant: str, per_channel: int) -> int:
+    if not VARIANTS[variant].has_shortcut or model.shortcut == "A":
+        return 0
+    first = (before + per_channel) * width if model.shortcut == "C" or before != width else 0
+    others = (n - 1) * (width + per_channel) * width if model.shortcut == "C" else 0
+    return first + others
+
+
+def multiply_adds(depth: int, model: ModelConfig, channels: int, height: int, width: int, classes: int) -> int:
+    """Multiply-adds of one image's forward pass through the 3x3 convolutions and the classifier.
+
+    The shortcuts' projections, where there are any, are left out: they add at most a few percent.
+    """
+    n, filters, before = blocks_per_stage(depth), model.width, model.width
+    total = 9 * channels * filters * height * width
+    for stage in range(3):
+        filters = model.width * 2**stage
+        if stage:
+            height, width = (height + 1) // 2, (width + 1) // 2
+        total += 9 * (before + (2 * n - 1) * filters) * filters * height * width
+        before = filters
+    return total + filters * classes

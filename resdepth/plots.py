@@ -1,0 +1,198 @@
+"""The figures, from CSV files alone. No torch, no screen.
+
+curves   the paper's figure 6: a panel per variant, training error dashed, test error solid, a colour per depth
+depth    final training error against depth, every seed, both variants
+rates    final training error against the learning rate, where an experiment swept it
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from resdepth.errors import ConfigError
+from resdepth.summary import RATE, at_best_rate
+from resdepth.tables import Setting, experiment_folder, final_rows, read_results, settings, variants_in
+
+# What the dashed and the solid line of `curves` show, and the axis' label.
+METRICS = {
+    "error": ("train_error", "test_error", "error (%)"),
+    "loss": ("train_loss", "test_loss", "cross-entropy (nats)"),
+    "clean": ("train_error_clean", "test_error", "error (%), training set without augmentation"),
+}
+X_AXES = {"epoch": "epoch", "iteration": "iteration (minibatches)"}
+FORMATS = ("png", "svg")
+# Okabe and Ito's colours, told apart by the colour-blind; plain and residual are the first two.
+_VARIANT_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_VARIANT_MARKERS = ("o", "s", "^", "D", "v", "P")
+_STYLE = {
+    "figure.dpi": 150,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    # The same results give the same file.
+    "svg.hashsalt": "resdepth",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure and the name of its file, without its ending; `experiment` says whose it is."""
+
+    experiment: str
+    name: str
+    figure: Figure
+
+
+def plot(root: Path, out: Path | None, formats: tuple[str, ...], metric: str, x: str) -> tuple[list[Path], list[str]]:
+    """Draw every experiment below `root`: the files written, and a line for each file of results not read.
+
+    Files go to `figures/` inside each experiment's folder, or to `out`. Raises ConfigError where there is nothing to draw.
+    """
+    table, problems = read_results(root)
+    if table.empty:
+        hint = f" ({'; '.join(problems)})" if problems else "; make some with resdepth sweep depth=20,56,110"
+        raise ConfigError("results", root, f"holds no rows to plot{hint}")
+    files = []
+    for drawn in draw(table, metric, x):
+        folder = out or experiment_folder(root, drawn.experiment) / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        prefix = f"{drawn.experiment.replace('/', '-')}_" if out else ""
+        for suffix in formats:
+            files.append(folder / f"{prefix}{drawn.name}.{suffix}")
+            # No date in the file, so that drawing again changes nothing.
+            metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+            drawn.figure.savefig(files[-1], metadata=metadata)
+        plt.close(drawn.figure)
+    return files, problems
+
+
+def draw(table: pd.DataFrame, metric: str = "error", x: str = "epoch") -> Iterator[Drawn]:
+    """The figures of every experiment and setting in a table of `load_results`, one after the other."""
+    with matplotlib.rc_context(_STYLE):
+        for setting in settings(table):
+            suffix = f"_{setting.label}" if setting.label else ""
+            yield Drawn(setting.experiment, f"curves{suffix}", draw_curves(setting, metric, x))
+            yield Drawn(setting.experiment, f"depth{suffix}", draw_depth(setting))
+        for setting in settings(table, pooled=(RATE,)):
+            if setting.rows[RATE].nunique() > 1:
+                suffix = f"_{setting.label}" if setting.label else ""
+                yield Drawn(setting.experiment, f"rates{suffix}", draw_rates(setting))
+                best = draw_depth(at_best_rate(setting), at="each at its best rate")
+                yield Drawn(setting.experiment, f"depth_best_rate{suffix}", best)
+
+
+def draw_curves(setting: Setting, metric: str = "error", x: str = "epoch") -> Figure:
+    """He et al. 2015, figure 6: error against epochs, a panel per variant, mean over seeds with one standard deviation."""
+    rows, variants = setting.rows, variants_in(setting.rows)
+    figure, axes = plt.subplots(1, len(variants), figsize=(1.2 + 4.2 * len(variants), 4), sharey=True, squeeze=False)
+    colours = depth_colours(rows)
+    for panel, variant in zip(axes[0], variants, strict=True):
+        for depth, runs in rows[rows.variant == variant].groupby("depth"):
+            _draw_net(panel, runs, metric, x, colours[int(str(depth))], f"{variant}-{depth}")
+        panel.set_title(variant)
+        panel.set_xlabel(X_AXES[x])
+        panel.set_xlim(left=0)
+        panel.set_ylim(bottom=0)
+    axes[0][0].set_ylabel(METRICS[metric][2])
+    _legend(axes[0][-1], colours, metric, has_diverged="diverged" in set(rows.state))
+    return _titled(figure, setting)
+
+
+def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str, label: str) -> None:
+    train, test, _ = METRICS[metric]
+    for column, style, width in ((train, "--", 1.1), (test, "-", 1.8)):
+        values = runs.dropna(subset=[column]).groupby(x)[column]
+        mean, deviation = values.mean(), values.std(ddof=1).fillna(0)
+        panel.plot(mean.index, mean.to_numpy(), style, color=colour, linewidth=width, label=f"{label} {column}")
+        if runs.seed.nunique() > 1:
+            panel.fill_between(mean.index, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
+    ended = final_rows(runs[runs.state == "diverged"])
+    if not ended.empty:
+        panel.plot(ended[x], ended[test].fillna(100), "x", color=colour, markersize=8, label=f"{label} diverged")
+
+
+def _legend(panel: Axes, colours: dict[int, str], metric: str, *, has_diverged: bool) -> None:
+    train, test, _ = METRICS[metric]
+    handles = [
+        Line2D([], [], color=colours[d], linewidth=3, label=f"{d} layers") for d in sorted(colours, reverse=True)
+    ]
+    handles.append(Line2D([], [], color="black", linestyle="--", linewidth=1.1, label=train.replace("_", " ")))
+    handles.append(Line2D([], [], color="black", linewidth=1.8, label=test.replace("_", " ")))
+    if has_diverged:
+        handles.append(Line2D([], [], color="black", linestyle="", marker="x", label="diverged"))
+    panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
+
+
+def draw_depth(setting: Setting, at: str = "") -> Figure:
+    """Final training error against depth: every seed a mark, the mean a line, a colour and a mark per variant."""
+    finals = final_rows(setting.rows)
+    figure, axes = plt.subplots(figsize=(5.6, 4))
+    for i, variant in enumerate(variants_in(finals)):
+        runs = finals[finals.variant == variant]
+        colour, marker = _VARIANT_COLOURS[i % 6], _VARIANT_MARKERS[i % 6]
+        mean = runs.groupby("depth").train_error.mean()
+        axes.plot(
+            mean.index, mean.to_numpy(), "-", color=colour, linewidth=1.8, marker=marker, markersize=7, label=variant
+        )
+        axes.plot(runs.depth, runs.train_error, marker, color=colour, alpha=0.45, markersize=4, label="_seeds")
+    depths = sorted(set(finals.depth))
+    if depths[-1] > 20 * depths[0]:
+        axes.set_xscale("log")
+    axes.set_xticks(depths, [str(d) for d in depths])
+    axes.minorticks_off()
+    axes.set_xlabel("depth (layers)")
+    axes.set_ylabel("final training error (%)")
+    axes.set_ylim(bottom=min(0, -0.02 * finals.train_error.max()))
+    axes.legend()
+    return _titled(figure, setting, at)
+
+
+def draw_rates(setting: Setting) -> Figure:
+    """Final training error against the learning rate: a panel per variant, a colour per depth, every seed a mark."""
+    finals = final_rows(setting.rows)
+    variants = variants_in(finals)
+    figure, axes = plt.subplots(1, len(variants), figsize=(1.2 + 4.2 * len(variants), 4), sharey=True, squeeze=False)
+    colours = depth_colours(finals)
+    for panel, variant in zip(axes[0], variants, strict=True):
+        for depth, runs in finals[finals.variant == variant].groupby("depth"):
+            colour = colours[int(str(depth))]
+            mean = runs.groupby(RATE).train_error.mean()
+            panel.plot(mean.index, mean.to_numpy(), "-", color=colour, linewidth=1.8, label=f"{depth} layers")
+            panel.plot(runs[RATE], runs.train_error, "o", color=colour, alpha=0.6, markersize=4, label="_seeds")
+        panel.set_xscale("log")
+        ticks = sorted(set(finals[RATE]))
+        panel.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        panel.minorticks_off()
+        panel.set_title(variant)
+        panel.set_xlabel("learning rate")
+    axes[0][0].set_ylabel("final training error (%)")
+    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    return _titled(figure, setting)
+
+
+def depth_colours(rows: pd.DataFrame) -> dict[int, str]:
+    """A colour per depth, from dark (deep) to light, in an order that survives grey print and colour blindness."""
+    depths = sorted(set(rows.depth), reverse=True)
+    scale = matplotlib.colormaps["viridis"]
+    return {d: matplotlib.colors.to_hex(scale(0.88 * i / max(1, len(depths) - 1))) for i, d in enumerate(depths)}
+
+
+def _titled(figure: Figure, setting: Setting, at: str = "") -> Figure:
+    running = "running" in set(setting.rows.state)
+    figure.suptitle(setting.title + (f", {at}" if at else "") + (" (still running)" if running else ""), fontsize=10)
+    figure.tight_layout()
+    return figure

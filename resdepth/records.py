@@ -1,0 +1,176 @@
+"""The CSV: one row per epoch, in one schema. Standard library only.
+
+metrics.csv     one EpochRecord per row, the header once, flushed row by row
+outcome.json    how the run ended; absent while it runs
+"""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from resdepth.errors import RecordError
+
+SCHEMA_VERSION = 1
+METRICS, CONFIG, ENVIRONMENT, OUTCOME, CHECKPOINT = (
+    "metrics.csv",
+    "config.yaml",
+    "environment.json",
+    "outcome.json",
+    "checkpoint.pt",
+)
+
+
+def _column(meaning: str, unit: str = "") -> Any:
+    return field(metadata={"meaning": meaning, "unit": unit})
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of one run; its fields are the columns of metrics.csv, in this order. NaN is an empty field."""
+
+    schema_version: int = _column("version of this schema")
+    dataset: str = _column("the data option's name")
+    model: str = _column("the model option's name")
+    variant: str = _column("plain, residual, or another entry of the table of variants")
+    depth: int = _column("weighted layers, 6n+2", "layers")
+    shortcut: str = _column("option A, B or C; none where the variant has no shortcut")
+    seed: int = _column("seed of initialisation, order and augmentation")
+    epoch: int = _column("epochs done, from 1; the last may be a part of one", "epochs")
+    iteration: int = _column("minibatches done", "minibatches")
+    lr: float = _column("learning rate of the epoch's last minibatch")
+    train_loss: float = _column("mean cross-entropy over the epoch's augmented minibatches, while training", "nats")
+    train_error: float = _column("error over the epoch's augmented minibatches, while training", "percent")
+    train_error_clean: float = _column("error on the training set, evaluation mode, no augmentation", "percent")
+    test_loss: float = _column("mean cross-entropy on the test set", "nats")
+    test_error: float = _column("error on the test set, single view", "percent")
+    epoch_seconds: float = _column("wall time of the epoch, its evaluation included", "seconds")
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss is no longer a number, from where no step leads back."""
+        return not math.isfinite(self.train_loss)
+
+
+COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(EpochRecord))
+# NaN means "not measured" in these columns only; a loss that is not a number is written as it is.
+_MEASURED = ("train_error_clean", "test_loss", "test_error")
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    f.name: {int: int, float: float, str: str}[f.type] for f in fields(EpochRecord)
+}  # type: ignore[index]
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value) and name in _MEASURED:
+        return ""
+    # Seven digits say all that a float32 sum holds.
+    return format(value, ".7g")
+
+
+def to_row(record: EpochRecord) -> list[str]:
+    """The record as the CSV's fields, in the order of COLUMNS."""
+    return [_text(name, value) for name, value in asdict(record).items()]
+
+
+class MetricsWriter:
+    """Appends records to a run's metrics.csv; each row is handed to the operating system before `write` returns."""
+
+    def __init__(self, path: Path) -> None:
+        is_new = not path.exists() or path.stat().st_size == 0
+        self._file = path.open("a", encoding="utf-8", newline="")
+        self._csv = csv.writer(self._file, lineterminator="\n")
+        if is_new:
+            self._write(COLUMNS)
+
+    def write(self, record: EpochRecord) -> None:
+        self._write(to_row(record))
+
+    def _write(self, row: Sequence[str]) -> None:
+        self._csv.writerow(row)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> "MetricsWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_rows(path: Path) -> list[EpochRecord]:
+    """The records of a metrics.csv. A last line without its newline is still being written and is left out.
+
+    Raises RecordError, naming file and line, for anything that is not such a file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from error
+    whole = text[: text.rfind("\n") + 1]
+    lines = [] if not whole else list(csv.reader(whole.splitlines(), strict=True))
+    if not lines:
+        return []
+    if tuple(lines[0]) != COLUMNS:
+        raise RecordError(f"{path}: line 1 is not the header of schema {SCHEMA_VERSION}; move the file away")
+    return [_parse(path, number, line) for number, line in enumerate(lines[1:], start=2)]
+
+
+def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
+    try:
+        pairs = zip(COLUMNS, line, strict=True)
+        return EpochRecord(**{k: math.nan if v == "" else _PARSERS[k](v) for k, v in pairs})
+    except ValueError as error:
+        raise RecordError(f"{path}: line {number} is not a row of schema {SCHEMA_VERSION}: {error}") from error
+
+
+def write_rows(path: Path, records: Iterable[EpochRecord]) -> None:
+    """Replace a metrics.csv by these records, whole or not at all."""
+    aside = path.with_name(path.name + ".part")
+    aside.unlink(missing_ok=True)
+    with MetricsWriter(aside) as writer:
+        for record in records:
+            writer.write(record)
+    os.replace(aside, path)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: finished, diverged (a result too) or failed, with the reason."""
+
+    state: str
+    seconds: float
+    message: str = ""
+
+    @property
+    def is_result(self) -> bool:
+        return self.state in ("finished", "diverged")
+
+
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    write_text(folder / OUTCOME, json.dumps(asdict(outcome), indent=2) + "\n")
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    """How the run in this folder ended; None while it runs or where it was broken off."""
+    path = folder / OUTCOME
+    if not path.exists():
+        return None
+    try:
+        return Outcome(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RecordError(f"{path}: cannot be read: {error}; remove it to continue the run") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)

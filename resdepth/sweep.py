@@ -1,0 +1,82 @@
+"""The plan of a sweep: which runs, in which directories, in which state. Plans only; starts nothing and needs no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from resdepth import rundir
+from resdepth.compose import Point, expand
+from resdepth.config import RunConfig
+from resdepth.data import sources
+from resdepth.data.sources import Shape
+from resdepth.errors import ConfigError
+from resdepth.models.size import multiply_adds, parameters
+from resdepth.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a plan. `config` names its data by their fingerprint where they are the user's own."""
+
+    config: RunConfig
+    directory: Path
+    state: str
+    shape: Shape
+
+    @property
+    def parameters(self) -> int:
+        c = self.config
+        return parameters(c.depth, c.variant, c.model, self.shape.channels, self.shape.classes)
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule.of(self.config.recipe, self.shape.train_images)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one image's forward pass."""
+        s = self.shape
+        return multiply_adds(self.config.depth, self.config.model, s.channels, s.height, s.width, s.classes)
+
+    @property
+    def label(self) -> str:
+        return self.directory.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every run of a sweep, in order, and Hydra's own overrides. `repeated` points were equal to another one."""
+
+    runs: tuple[PlannedRun, ...]
+    hydra_overrides: tuple[str, ...]
+    repeated: int
+
+    @property
+    def pending(self) -> tuple[PlannedRun, ...]:
+        return tuple(run for run in self.runs if run.state != rundir.FINISHED)
+
+
+def make_plan(overrides: Sequence[str], config_dir: Path | None = None, *, swept: bool = True) -> Plan:
+    """Expand, validate and place every run. Reads a user's own data, downloads nothing, writes nothing.
+
+    Raises ConfigError or DataError, one line, if any point of the sweep is wrong.
+    """
+    sweep = expand(overrides, config_dir, swept=swept)
+    runs: dict[Path, PlannedRun] = {}
+    for point in sweep.points:
+        run = _place(point)
+        twin = runs.setdefault(run.directory, run)
+        if rundir.run_identity(twin.config) != rundir.run_identity(run.config):
+            raise ConfigError("name", run.config.name, f"two different runs of the sweep fall into {run.directory}")
+    if not swept and len(runs) != 1:
+        raise ConfigError("train", len(runs), "makes one run, and these overrides make several; use resdepth sweep")
+    return Plan(tuple(runs.values()), sweep.hydra_overrides, repeated=len(sweep.points) - len(runs))
+
+
+def _place(point: Point) -> PlannedRun:
+    config = point.config
+    mark = sources.fingerprint(config.data)
+    config = replace(config, data=replace(config.data, fingerprint=mark))
+    folder = rundir.directory(config, point.differences)
+    shape = sources.shape(point.config.data)
+    return PlannedRun(config, folder, rundir.state(folder, config), shape)
