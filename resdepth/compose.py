@@ -65,7 +65,7 @@ def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: b
         composer = _Composer(loader)
         with one_line_errors(loader, overrides):
             parsed = _parse(overrides, loader)
-            own = tuple(o.input_line for o in parsed if _is_hydras(o))
+            own = tuple(str(o.input_line) for o in parsed if _is_hydras(o))
             lines = composer.lines(parsed, swept=swept)
             return Sweep(tuple(composer.point(line) for line in lines), own)
 
@@ -96,7 +96,7 @@ class _Composer:
     def lines(self, parsed: Sequence[Override], *, swept: bool) -> list[list[str]]:
         """The override lines of every point: the axes of config.yaml or of an experiment, then the command line's."""
         mine = [o for o in parsed if not _is_hydras(o)]
-        given = [o.input_line for o in parsed]
+        given = [str(o.input_line) for o in parsed]
         # An experiment brings axes of its own, so it is composed first; its name cannot be an axis itself.
         master = self._loader.load_configuration("config", given, RunMode.MULTIRUN)
         chosen = master.hydra.runtime.choices.get("experiment")
@@ -130,7 +130,7 @@ class _Composer:
 
     def _compose(self, line: Iterable[str]) -> tuple[RunConfig, dict[str, str]]:
         parsed = _parse(list(line), self._loader)
-        groups = tuple(o.input_line for o in parsed if o.key_or_group in GROUPS)
+        groups = tuple(str(o.input_line) for o in parsed if o.key_or_group in GROUPS)
         base, choices = self._base(groups)
         composed = copy.deepcopy(base)
         values = [o for o in parsed if o.key_or_group not in GROUPS]

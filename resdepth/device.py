@@ -84,15 +84,17 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout the program runs from, with + where it has been edited; None for an installed wheel."""
+    """The commit of the checkout the program runs from, with + where it is edited; None for an installed wheel."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
     try:
-        git = ["git", "-C", str(root)]
-        run = {"capture_output": True, "text": True, "timeout": 10, "check": True}
-        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], **run).stdout.strip()  # type: ignore[call-overload]
-        edited = subprocess.run([*git, "status", "--porcelain", "--", "resdepth"], **run).stdout.strip()  # type: ignore[call-overload]
+        commit = _git(root, "rev-parse", "--short=12", "HEAD")
+        return f"{commit}+" if _git(root, "status", "--porcelain", "--", "resdepth", "configs") else commit
     except (OSError, subprocess.SubprocessError):
         return None
-    return f"{commit}+" if edited else commit
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""Through Hydra's launcher: basic here, joblib, Slurm or Ray where their plugins are installed. One job per group of runs.
+"""Through Hydra's launcher: basic here, joblib, Slurm or Ray where their plugins are installed.
 
 The jobs are planned already; the launcher only says where each is executed.
 """

@@ -13,7 +13,7 @@ _TEST_ERROR = {"residual": _RESIDUAL, "plain": _PLAIN}
 def paper_test_error(run: Mapping[str, Any]) -> float | None:
     """The paper's figure for a net of this variant and depth, or None where the run is not the paper's experiment.
 
-    `run` maps columns of `load_results` to one run's values. It is the paper's where data, recipe, length and option A are.
+    `run` maps columns of `load_results` to one run's values: data, recipe, length and shortcut must be the paper's.
     """
     is_papers = (
         run["dataset"] == "cifar10"

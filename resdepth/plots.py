@@ -8,6 +8,7 @@ rates    final training error against the learning rate, where an experiment swe
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -34,7 +35,7 @@ FORMATS = ("png", "svg")
 # Okabe and Ito's colours, told apart by the colour-blind; plain and residual are the first two.
 _VARIANT_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _VARIANT_MARKERS = ("o", "s", "^", "D", "v", "P")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "figure.dpi": 150,
     "font.size": 10,
     "axes.spines.top": False,
@@ -60,7 +61,7 @@ class Drawn:
 def plot(root: Path, out: Path | None, formats: tuple[str, ...], metric: str, x: str) -> tuple[list[Path], list[str]]:
     """Draw every experiment below `root`: the files written, and a line for each file of results not read.
 
-    Files go to `figures/` inside each experiment's folder, or to `out`. Raises ConfigError where there is nothing to draw.
+    Files go to `figures/` inside each experiment's folder, or to `out`. Raises ConfigError where nothing is to draw.
     """
     table, problems = read_results(root)
     if table.empty:
@@ -96,7 +97,7 @@ def draw(table: pd.DataFrame, metric: str = "error", x: str = "epoch") -> Iterat
 
 
 def draw_curves(setting: Setting, metric: str = "error", x: str = "epoch") -> Figure:
-    """He et al. 2015, figure 6: error against epochs, a panel per variant, mean over seeds with one standard deviation."""
+    """He et al. 2015, figure 6: error against epochs, a panel per variant, mean over seeds, one standard deviation."""
     rows, variants = setting.rows, variants_in(setting.rows)
     figure, axes = plt.subplots(1, len(variants), figsize=(1.2 + 4.2 * len(variants), 4), sharey=True, squeeze=False)
     colours = depth_colours(rows)

@@ -7,8 +7,7 @@ outcome.json    how the run ended; absent while it runs
 import csv
 import json
 import math
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -59,9 +58,7 @@ class EpochRecord:
 COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(EpochRecord))
 # NaN means "not measured" in these columns only; a loss that is not a number is written as it is.
 _MEASURED = ("train_error_clean", "test_loss", "test_error")
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    f.name: {int: int, float: float, str: str}[f.type] for f in fields(EpochRecord)
-}  # type: ignore[index]
+_PARSERS: dict[str, Any] = {f.name: f.type for f in fields(EpochRecord)}  # int, float or str
 
 
 def _text(name: str, value: Any) -> str:
@@ -126,7 +123,8 @@ def read_rows(path: Path) -> list[EpochRecord]:
 def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
     try:
         pairs = zip(COLUMNS, line, strict=True)
-        return EpochRecord(**{k: math.nan if v == "" else _PARSERS[k](v) for k, v in pairs})
+        values: dict[str, Any] = {k: math.nan if v == "" and k in _MEASURED else _PARSERS[k](v) for k, v in pairs}
+        return EpochRecord(**values)
     except ValueError as error:
         raise RecordError(f"{path}: line {number} is not a row of schema {SCHEMA_VERSION}: {error}") from error
 
@@ -138,7 +136,7 @@ def write_rows(path: Path, records: Iterable[EpochRecord]) -> None:
     with MetricsWriter(aside) as writer:
         for record in records:
             writer.write(record)
-    os.replace(aside, path)
+    aside.replace(path)
 
 
 @dataclass(frozen=True)
@@ -173,4 +171,4 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     aside = path.with_name(path.name + ".part")
     aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    aside.replace(path)

@@ -108,5 +108,6 @@ def _failed(planned: PlannedRun, error: Exception, seconds: float) -> Outcome:
         (planned.directory / FAILURE).write_text(traceback.format_exc(), encoding="utf-8")
         message += f" (the traceback is in {planned.directory / FAILURE})"
     if "out of memory" in line.lower():
-        message = f"out of memory on the device; say recipe.batch_size={planned.config.recipe.batch_size // 2} or a lower depth"
+        half = planned.config.recipe.batch_size // 2
+        message = f"out of memory on the device; say recipe.batch_size={half} or a lower depth"
     return Outcome("failed", seconds, message)

@@ -14,7 +14,7 @@ _EQUAL = 1.0
 
 
 def summarise(setting: Setting) -> pd.DataFrame:
-    """A row per variant and depth: final errors (percent, mean and standard deviation over seeds), time, the paper's."""
+    """A row per variant and depth: final errors (percent, mean and deviation over seeds), seconds, the paper's."""
     finals = final_rows(setting.rows)
     rows = []
     for variant in variants_in(finals):

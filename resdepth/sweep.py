@@ -1,4 +1,4 @@
-"""The plan of a sweep: which runs, in which directories, in which state. Plans only; starts nothing and needs no torch."""
+"""The plan of a sweep: which runs, in which directories, in which state. Starts nothing, needs no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -11,7 +11,7 @@ INITIALISATION = 0  # epochs count from 1
 
 
 def generator(seed: int, epoch: int) -> torch.Generator:
-    """A CPU generator for one epoch (or for INITIALISATION): a pure function of its arguments, the same on every device."""
+    """A CPU generator for one epoch, or for INITIALISATION: a pure function of its arguments, whatever the device."""
     state = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 

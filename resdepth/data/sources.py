@@ -1,4 +1,4 @@
-"""Where images come from: every source as two splits of uint8 images in memory. NumPy only; torchvision when it is needed.
+"""Where images come from: every source as two splits of uint8 images. NumPy; torchvision when it is needed.
 
 To add a data set: an entry in LOADERS (and in `config.SOURCES`), a file in configs/data, and a recipe of the same name.
 """
@@ -72,8 +72,8 @@ def fingerprint(config: DataConfig) -> str:
     digest = sha256()
     for split in (data.train, data.test):
         digest.update(repr(split.images.shape).encode())
-        digest.update(np.ascontiguousarray(split.images))
-        digest.update(np.ascontiguousarray(split.labels))
+        digest.update(split.images.tobytes())
+        digest.update(split.labels.tobytes())
     return digest.hexdigest()
 
 

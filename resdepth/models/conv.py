@@ -87,10 +87,10 @@ def initialise(net: nn.Module, seed: torch.Generator) -> None:
 
 @torch.no_grad()
 def start_as_identity(net: ConvNet) -> None:
-    """Silence every block's own branch, z[l+2] = 0, so that it passes on g(a[l]) = a[l]. Goyal et al. 2017, section 5.1."""
+    """Silence every block's branch, z[l+2] = 0, so that it passes on g(a[l]) = a[l]. Goyal et al. 2017, section 5.1."""
     for block in net.blocks:
         last = block.norm2 if isinstance(block.norm2, nn.BatchNorm2d) else block.conv2
-        last.weight.zero_()  # type: ignore[union-attr]
+        nn.init.zeros_(last.weight)  # type: ignore[arg-type,union-attr]
 
 
 def _layer(in_channels: int, out_channels: int, stride: int, model: ModelConfig) -> tuple[nn.Conv2d, nn.Module]:
@@ -102,5 +102,6 @@ def _layer(in_channels: int, out_channels: int, stride: int, model: ModelConfig)
 
 def _pooling(kind: str, stride: int) -> nn.Module:
     # ceil_mode halves an odd map as the strided convolution does: 7 -> 4.
-    pooling = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}[kind]
-    return pooling(stride, ceil_mode=True)
+    if kind == "max":
+        return nn.MaxPool2d(stride, ceil_mode=True)
+    return nn.AvgPool2d(stride, ceil_mode=True)

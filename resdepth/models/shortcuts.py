@@ -1,4 +1,4 @@
-"""Options A, B and C: how a block's input a[l] is brought to the shape of its output z[l+2]. He et al. 2015, section 3.3."""
+"""Options A, B and C: how a block's input a[l] is brought to the shape of its output. He et al. 2015, section 3.3."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -10,7 +10,7 @@ def blocks_per_stage(depth: int) -> int:
 
 
 def parameters(depth: int, variant: str, model: ModelConfig, channels: int, classes: int) -> int:
-    """Trained numbers: conv weights, batch norm scale and shift (or conv biases without it), the classifier, projections.
+    """Trained numbers: conv weights, batch norm's scale and shift (or biases), projections, the classifier.
 
     A plain net has exactly the parameters of the option-A residual net of its depth.
     """

@@ -27,7 +27,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
         file.write(payload)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(aside, path)
+    aside.replace(path)
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The loop: a generator of EpochRecords. What is done with a record (rows, checkpoints, display) is its reader's business."""
+"""The loop: a generator of EpochRecords. What is done with a record is its reader's business."""
 
 import math
 import time
@@ -17,7 +17,7 @@ from resdepth.training.step import Step, evaluate
 
 
 class Training:
-    """One net and how far it is trained. `state_dict` after a record, loaded into a fresh one, continues identically."""
+    """One net and how far it is trained. A `state_dict`, loaded into a fresh one, continues identically."""
 
     def __init__(self, config: RunConfig, data: ResidentData) -> None:
         self.config, self.data = config, data

@@ -60,7 +60,7 @@ def forward(net: nn.Module, x: Tensor, precision: str) -> Tensor:
 
 @torch.no_grad()
 def evaluate(net: nn.Module, data: ResidentData, split: str, precision: str, batch: int = 1000) -> tuple[float, float]:
-    """Mean loss (nats) and error (percent) on the clean `train` or `test` split, batch norm with its running statistics."""
+    """Mean loss (nats) and error (percent) on the clean `train` or `test` split, with the running statistics."""
     part = getattr(data, split)
     net.eval()
     loss_sum = torch.zeros((), device=part.labels.device)

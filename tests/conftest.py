@@ -1,0 +1,61 @@
+"""What the tests share: the command in a process of its own, a small sweep made once, and plans trained in this process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from resdepth.progress import Silent
+from resdepth.records import Outcome
+from resdepth.run import run
+from resdepth.sweep import make_plan
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ("recipe.epochs=2", "data.limit=128", "device=cpu")
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        skip = pytest.mark.skip(reason="needs a CUDA device; run `make test` where there is one")
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(skip)
+
+
+def command(*words, cwd=ROOT, **environment):
+    """`python -m resdepth ...` as a user runs it: exit code, standard output, standard error."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "resdepth", *map(str, words)],
+        cwd=cwd, env=env, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def train_here(*overrides) -> list[Outcome]:
+    """Train a plan in this process, without Hydra's launcher."""
+    return [run(planned, Silent()) for planned in make_plan(overrides).pending]
+
+
+@pytest.fixture(scope="session")
+def small_results(tmp_path_factory):
+    """A folder with one experiment: depths 8 and 14, plain and residual, seeds 0 and 1, two epochs. Do not write to it."""
+    results = tmp_path_factory.mktemp("small") / "results"
+    outcomes = train_here("depth=8,14", "seed=0,1", f"results={results}", "name=small", *TINY)
+    assert [o.state for o in outcomes] == ["finished"] * 8
+    return results
+
+
+@pytest.fixture
+def images():
+    """A little data set in Keras' layout: three classes, told apart by brightness."""
+    random = np.random.default_rng(0)
+    labels = {"y_train": np.arange(60) % 3, "y_test": np.arange(15) % 3}
+    arrays = dict(labels)
+    for split in ("train", "test"):
+        noise = random.integers(0, 60, (len(labels[f"y_{split}"]), 8, 8, 3))
+        arrays[f"x_{split}"] = (noise + 80 * labels[f"y_{split}"][:, None, None, None]).astype(np.uint8)
+    return arrays
