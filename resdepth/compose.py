@@ -64,8 +64,8 @@ def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: b
     with _hydra(config_dir) as loader:
         composer = _Composer(loader)
         with one_line_errors(loader, overrides):
-            parsed = _parse(overrides, loader)
-            own = tuple(str(o.input_line) for o in parsed if _is_hydras(o))
+            parsed = _parse([_plus_means_set(line) for line in overrides], loader)
+            own = tuple(str(o.input_line) for o in parsed if _is_launchers(o))
             lines = composer.lines(parsed, swept=swept)
             return Sweep(tuple(composer.point(line) for line in lines), own)
 
@@ -95,7 +95,7 @@ class _Composer:
 
     def lines(self, parsed: Sequence[Override], *, swept: bool) -> list[list[str]]:
         """The override lines of every point: the axes of config.yaml or of an experiment, then the command line's."""
-        mine = [o for o in parsed if not _is_hydras(o)]
+        mine = [o for o in parsed if not o.is_hydra_override()]
         given = [str(o.input_line) for o in parsed]
         # An experiment brings axes of its own, so it is composed first; its name cannot be an axis itself.
         master = self._loader.load_configuration("config", given, RunMode.MULTIRUN)
@@ -153,11 +153,12 @@ class _Composer:
     def _compose_choices(self, choices: tuple[tuple[str, str], ...]) -> tuple[RunConfig, dict[str, str]]:
         """The composition of these group choices alone, and the choices that would have come by themselves."""
         chosen = dict(choices)
-        path = [f"data.path={chosen['data']}"]  # a user's own data need a path to be valid at all
-        experiment = [f"experiment={chosen['experiment']}"] if chosen["experiment"] else []
-        data = [] if experiment else [f"data={chosen['data']}"]
-        implied = self._compose([*experiment, *data, *path])[1]
-        config = self._compose([f"{group}={option}" for group, option in choices if option] + path)[0]
+        experiment = chosen["experiment"]
+        implied = dict(self._base((f"experiment={experiment}",) if experiment else ())[1])
+        if not experiment:
+            implied["recipe"] = chosen["data"]
+        path = f"data.path={chosen['data']}"  # a user's own data need a path to be valid at all
+        config, _ = self._compose([*(f"{group}={option}" for group, option in choices if option), path])
         return config, implied
 
 
@@ -165,7 +166,15 @@ def _parse(lines: Sequence[str], loader: ConfigLoader) -> list[Override]:
     return OverridesParser.create(config_loader=loader).parse_overrides(list(lines))
 
 
-def _is_hydras(override: Override) -> bool:
+def _plus_means_set(line: str) -> str:
+    """`+depth=8` as `depth=8`: Hydra's `+` refuses a key that exists, and here every key of the schema does."""
+    bare = line.lstrip("+")
+    key = bare.partition("=")[0]
+    return bare if key in known_keys() or key in GROUPS else line
+
+
+def _is_launchers(override: Override) -> bool:
+    """Whether the launch must hear of it: all of Hydra's own overrides but the axes."""
     return override.is_hydra_override() and not override.key_or_group.startswith("hydra.sweeper.params")
 
 

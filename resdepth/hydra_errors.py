@@ -81,7 +81,7 @@ def _translated(error: BaseException, overrides: Sequence[str]) -> ConfigError:
     if isinstance(error, ValidationError):
         return ConfigError(key, value, _needed(key))
     if "does not support deletion" in first:
-        return ConfigError(key, "~", "a key of the schema cannot be deleted; set it to another value")
+        return ConfigError(key, "~", "a key of the schema cannot be deleted; set it to another value, or to null")
     if "not in" in first and key:
         return ConfigError(key, value, unknown_key(key))
     return ConfigError(key or "overrides", value if key else " ".join(overrides), first)

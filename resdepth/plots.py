@@ -16,9 +16,11 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from resdepth.errors import ConfigError
 from resdepth.summary import RATE, at_best_rate
@@ -107,9 +109,9 @@ def draw_curves(setting: Setting, metric: str = "error", x: str = "epoch") -> Fi
         panel.set_title(variant)
         panel.set_xlabel(X_AXES[x])
         panel.set_xlim(left=0)
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, min(panel.get_ylim()[1], 100) if "error" in METRICS[metric][0] else None)
     axes[0][0].set_ylabel(METRICS[metric][2])
-    _legend(axes[0][-1], colours, metric, has_diverged="diverged" in set(rows.state))
+    _legend(axes[0][-1], setting, metric, colours)
     return _titled(figure, setting)
 
 
@@ -126,14 +128,16 @@ def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str,
         panel.plot(ended[x], ended[test].fillna(100), "x", color=colour, markersize=8, label=f"{label} diverged")
 
 
-def _legend(panel: Axes, colours: dict[int, str], metric: str, *, has_diverged: bool) -> None:
+def _legend(panel: Axes, setting: Setting, metric: str, colours: dict[int, str]) -> None:
     train, test, _ = METRICS[metric]
     handles = [
         Line2D([], [], color=colours[d], linewidth=3, label=f"{d} layers") for d in sorted(colours, reverse=True)
     ]
     handles.append(Line2D([], [], color="black", linestyle="--", linewidth=1.1, label=train.replace("_", " ")))
     handles.append(Line2D([], [], color="black", linewidth=1.8, label=test.replace("_", " ")))
-    if has_diverged:
+    if setting.rows.seed.nunique() > 1:
+        handles.append(Patch(color="black", alpha=0.15, linewidth=0, label="± one standard deviation"))
+    if "diverged" in set(setting.rows.state):
         handles.append(Line2D([], [], color="black", linestyle="", marker="x", label="diverged"))
     panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
 
@@ -149,7 +153,7 @@ def draw_depth(setting: Setting, at: str = "") -> Figure:
         axes.plot(
             mean.index, mean.to_numpy(), "-", color=colour, linewidth=1.8, marker=marker, markersize=7, label=variant
         )
-        axes.plot(runs.depth, runs.train_error, marker, color=colour, alpha=0.45, markersize=4, label="_seeds")
+        axes.plot(runs.depth, runs.train_error, "_", color=colour, markersize=12, label="_seeds")
     depths = sorted(set(finals.depth))
     if depths[-1] > 20 * depths[0]:
         axes.set_xscale("log")
