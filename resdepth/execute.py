@@ -20,6 +20,9 @@ from resdepth.run import Observer, run
 from resdepth.sweep import Plan, PlannedRun
 from resdepth.training.step import Step
 
+# How long the estimate may measure.
+_PROBE_SECONDS, _FEWEST_STEPS, _MOST_STEPS = 0.5, 3, 30
+
 
 @dataclass(frozen=True)
 class _Work:
@@ -100,8 +103,8 @@ def _step_seconds(planned: PlannedRun) -> float:
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     step = Step(net, data, config.recipe, config.precision)
     step.begin_epoch(draw_order(0, 1, batch, batch, 1, config.recipe.pad, config.recipe.flip))
-    times = []
-    for _ in range(4):
+    times: list[float] = []
+    while len(times) < _FEWEST_STEPS or (sum(times) < _PROBE_SECONDS and len(times) < _MOST_STEPS):
         started = time.perf_counter()
         step(0, config.recipe.lr)
         step.totals()  # waits for the device

@@ -130,7 +130,7 @@ def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str,
 
 def _legend(panel: Axes, setting: Setting, metric: str, colours: dict[int, str]) -> None:
     train, test, _ = METRICS[metric]
-    handles = [
+    handles: list[Artist] = [
         Line2D([], [], color=colours[d], linewidth=3, label=f"{d} layers") for d in sorted(colours, reverse=True)
     ]
     handles.append(Line2D([], [], color="black", linestyle="--", linewidth=1.1, label=train.replace("_", " ")))

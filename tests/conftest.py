@@ -1,4 +1,4 @@
-"""What the tests share: the command in a process of its own, a small sweep made once, and plans trained in this process."""
+"""What the tests share: the command in a process of its own, a small sweep made once, plans trained in this process."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def command(*words, cwd=ROOT, **environment):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment}
     return subprocess.run(
         [sys.executable, "-m", "resdepth", *map(str, words)],
-        cwd=cwd, env=env, capture_output=True, text=True, timeout=300,
+        cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def train_here(*overrides) -> list[Outcome]:
 
 @pytest.fixture(scope="session")
 def small_results(tmp_path_factory):
-    """A folder with one experiment: depths 8 and 14, plain and residual, seeds 0 and 1, two epochs. Do not write to it."""
+    """A folder with one experiment: depths 8 and 14, both variants, seeds 0 and 1, two epochs. Do not write to it."""
     results = tmp_path_factory.mktemp("small") / "results"
     outcomes = train_here("depth=8,14", "seed=0,1", f"results={results}", "name=small", *TINY)
     assert [o.state for o in outcomes] == ["finished"] * 8

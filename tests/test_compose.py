@@ -95,7 +95,10 @@ def test_an_experiments_axes_can_be_overridden():
 
 
 def test_epochs_take_the_place_of_iterations_and_the_other_way_round():
-    assert [(c.recipe.epochs, c.recipe.iterations) for c in configs("recipe=cifar10", "recipe.epochs=1")][0] == (1, None)
+    assert [(c.recipe.epochs, c.recipe.iterations) for c in configs("recipe=cifar10", "recipe.epochs=1")][0] == (
+        1,
+        None,
+    )
     assert [(c.recipe.epochs, c.recipe.iterations) for c in configs("recipe.iterations=9")][0] == (None, 9)
 
 
@@ -194,5 +197,5 @@ def test_bad_input_gets_one_line_with_field_value_and_remedy(words, tmp_path, mo
 
 
 def test_a_config_dir_that_is_none_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="--config-dir=.*is not a folder"):
+    with pytest.raises(ConfigError, match=r"--config-dir=.*is not a folder"):
         expand([], config_dir=tmp_path / "nowhere")

@@ -217,9 +217,7 @@ def cifar(tmp_path, monkeypatch):
     monkeypatch.setattr(kind, "tgz_md5", hashlib.md5(archive).hexdigest())
     monkeypatch.setattr(kind, "train_list", [[f"data_batch_{i}", sums[f"data_batch_{i}"]] for i in range(1, 6)])
     monkeypatch.setattr(kind, "test_list", [["test_batch", sums["test_batch"]]])
-    monkeypatch.setattr(
-        kind, "meta", {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]}
-    )
+    monkeypatch.setattr(kind, "meta", {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]})
     yield served / "cifar.tar.gz", files
     server.shutdown()
     server.server_close()

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from conftest import TINY, train_here
+
 from resdepth.config import DataConfig, RecipeConfig, RunConfig
 from resdepth.data import sources
 from resdepth.data.resident import reside
@@ -104,9 +104,7 @@ def test_nothing_waits_for_the_device_inside_an_epoch(monkeypatch):
     waits = []
     for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
         original = getattr(torch.Tensor, name)
-        monkeypatch.setattr(
-            torch.Tensor, name, lambda self, *a, _o=original, _n=name: waits.append(_n) or _o(self, *a)
-        )
+        monkeypatch.setattr(torch.Tensor, name, lambda self, *a, _o=original, _n=name: waits.append(_n) or _o(self, *a))
     during = []
     list(t.epochs(on_step=lambda _: during.append(len(waits))))
     steps = t.schedule.steps_per_epoch

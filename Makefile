@@ -1,0 +1,39 @@
+# resdepth: installs into .venv; needs python3 (3.11 or newer) and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+install: $(VENV)/.installed ## install resdepth into .venv
+
+demo: $(VENV)/.installed ## train plain and residual nets of 20, 56 and 110 layers on the embedded digits, draw the curves
+	$(BIN)/resdepth sweep depth=20,56,110
+	$(BIN)/resdepth plot results/
+
+test: $(VENV)/.tested ## run every test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.tested ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## remove .venv and caches; results stay
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'resdepth needs Python 3.11 or newer; say make PYTHON=python3.11')"
+	@echo "Installing into $(VENV): about two minutes and, with the CUDA build of torch, 6 GB."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,172 @@
+"""The command as a user runs it: in a process of its own, from a checkout and from an installed wheel."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, TINY, command
+
+BAD = {
+    "depth=21": "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26",
+    "depth=abc": "depth=abc: needs a whole number",
+    "depht=20": "depht=20: no such key; did you mean depth?",
+    "data=nope": "data=nope: choose one of cifar10",
+    "variant=foo": "variant=foo: choose one of plain, residual",
+    "recipe.lr=-1": "recipe.lr=-1.0: needs a number above 0",
+    "depth=20,21": "depth=21: a conv net has 6n+2 layers",
+    "data=npz data.path=nowhere.npz": "data.path=nowhere.npz: does not exist",
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_bad_input_is_one_line_on_stderr_and_exit_code_2(words, tmp_path):
+    done = command("sweep", *words.split(), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"resdepth: {BAD[words]}")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("plot nowhere", "results=nowhere: is no folder"),
+        ("plot . --format pdf", "--format=pdf: choose one of png, svg"),
+        ("plot . --metric speed", "--metric=speed: choose one of error, loss, clean"),
+        ("plot . --x time", "--x=time: choose one of epoch, iteration"),
+        ("plot .", "results=.: holds no rows to plot"),
+        ("summary .", "results=.: holds no rows to sum up"),
+        ("summary nowhere", "results=nowhere: is no folder"),
+        ("sweep --config-dir nowhere", "--config-dir=nowhere: is not a folder"),
+        ("train depth=20,56", "train=2: makes one run"),
+    ],
+)
+def test_every_command_refuses_bad_input_alike(words, message, tmp_path):
+    done = command(*words.split(), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"resdepth: {message}")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_starts_fast_and_without_the_heavy_libraries():
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        done = command("--help")
+        times.append(time.perf_counter() - started)
+    assert all(name in done.stdout for name in ("sweep", "train", "plot", "summary"))
+    code = (
+        "import sys, resdepth.cli; print([m for m in ('torch', 'hydra', 'pandas', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    # 0.4 s on an idle machine; a bound that a torch import (over 1 s) breaks even where both cores are busy
+    assert min(times) < 1.0
+
+
+def test_a_dry_run_lists_the_runs_and_does_nothing(tmp_path):
+    done = command("sweep", "depth=8,1202", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "results/digits/plain-8-s0 " in done.stdout
+    assert "19,420,986" in done.stdout
+    assert done.stdout.count(" new") == 4
+    assert "4 runs, 4 to train. Nothing was trained." in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_sweep_plot_and_summary_from_end_to_end(tmp_path):
+    done = command("sweep", "depth=8,14", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 runs; results in results/digits." in done.stdout
+    assert "[4/4] residual-14-s0" in done.stdout
+    assert "final training error" in done.stdout
+    assert "plain: 14 layers train" in done.stdout
+    assert done.stderr == ""
+
+    again = command("sweep", "depth=8,14,20", *TINY, cwd=tmp_path)
+    assert "6 runs, 4 finished before and skipped" in again.stdout
+    assert "[2/2] residual-20-s0" in again.stdout
+    assert "plain: 20 layers train" in again.stdout
+
+    dry = command("sweep", "depth=8,14", *TINY, "--dry-run", cwd=tmp_path)
+    assert dry.stdout.count(" finished") == 4
+
+    plotted = command("plot", "results/", cwd=tmp_path)
+    files = plotted.stdout.split()
+    assert files == [f"results/digits/figures/{n}.{s}" for n in ("curves", "depth") for s in ("png", "svg")]
+    assert all((tmp_path / f).stat().st_size > 5000 for f in files)
+
+    summed = command("summary", "results/", "--csv", "table.csv", cwd=tmp_path)
+    assert "residual     20" in summed.stdout
+    assert (tmp_path / "table.csv").read_text().count("\n") == 1 + 6
+
+
+def test_train_makes_one_run(tmp_path):
+    done = command("train", "depth=8", "variant=plain", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in (tmp_path / "results" / "digits").iterdir()] == [
+        "plain-8-s0,data.limit=128,recipe.epochs=2"
+    ]
+
+
+def test_quiet_prints_nothing(tmp_path):
+    done = command("sweep", "depth=8", "--quiet", *TINY, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_own_images_are_swept(tmp_path, images):
+    np.savez(tmp_path / "mine.npz", **images)
+    done = command("sweep", "depth=8", "data=npz", "data.path=mine.npz", "recipe.epochs=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "npz, recipe npz (rate 0.02, 2 epochs), seed 0" in done.stdout
+
+
+def test_plot_names_a_file_it_cannot_read_and_draws_the_rest(tmp_path):
+    command("sweep", "depth=8", "-q", *TINY, cwd=tmp_path)
+    bad = next((tmp_path / "results" / "digits").glob("plain-*")) / "metrics.csv"
+    bad.write_text("nonsense\n")
+    done = command("plot", "results", "--format", "png", cwd=tmp_path)
+    assert done.returncode == 0
+    assert bad.relative_to(tmp_path).as_posix() in done.stderr
+    assert "curves.png" in done.stdout
+
+
+def test_a_failed_run_is_said_and_the_exit_code_is_1(tmp_path):
+    command("train", "depth=8", "-q", *TINY, cwd=tmp_path)
+    (folder,) = (tmp_path / "results" / "digits").iterdir()
+    (folder / "outcome.json").unlink()
+    (folder / "checkpoint.pt").write_bytes(b"rubbish")
+    done = command("sweep", "depth=8", *TINY, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "residual-8-s0,data.limit=128,recipe.epochs=2: failed: " in done.stderr
+    assert "the checkpoint is damaged; remove it" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "plain-8-s0,data.limit=128,recipe.epochs=2: training error" in done.stdout
+
+
+def test_an_installed_wheel_works_from_anywhere(tmp_path):
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    site, work, mine = tmp_path / "site", tmp_path / "work", tmp_path / "mine" / "recipe"
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, capture_output=True)
+    work.mkdir()
+    mine.mkdir(parents=True)
+    (mine / "fast.yaml").write_text("defaults: [short]\nlr: 0.07\nepochs: 1\n")
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    words = ["sweep", "depth=8", "recipe=fast", "data.limit=128", "device=cpu", "--config-dir", str(mine.parent)]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "resdepth", *words], cwd=work, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in (work / "results" / "digits").iterdir()) == [
+        f"{v}-8-s0,recipe=fast,data.limit=128" for v in ("plain", "residual")
+    ]
+    assert "rate 0.07, 1 epochs" in done.stdout
+    assert (site / "resdepth" / "configs" / "config.yaml").exists()

@@ -1,0 +1,144 @@
+"""The figures, checked in their objects: panels, lines, data, labels."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from test_tables import one_setting, write_run
+
+from resdepth.errors import ConfigError
+from resdepth.plots import depth_colours, draw, draw_curves, draw_depth, draw_rates, plot
+from resdepth.tables import load_results, settings
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def table(small_results):
+    return load_results(small_results)
+
+
+def lines(axes):
+    return {line.get_label(): line for line in axes.lines}
+
+
+def test_curves_have_a_panel_per_variant_and_a_dashed_and_a_solid_line_per_depth(table):
+    (setting,) = settings(table)
+    plain, residual = draw_curves(setting).axes
+    assert (plain.get_title(), residual.get_title()) == ("plain", "residual")
+    for panel in (plain, residual):
+        found = lines(panel)
+        assert len(found) == 4
+        for depth in (8, 14):
+            name = f"{panel.get_title()}-{depth}"
+            train, test = found[f"{name} train_error"], found[f"{name} test_error"]
+            assert (train.get_linestyle(), test.get_linestyle()) == ("--", "-")
+            assert train.get_color() == test.get_color() == depth_colours(setting.rows)[depth]
+
+
+def test_curves_show_the_mean_and_the_deviation_over_seeds(table):
+    (setting,) = settings(table)
+    panel = draw_curves(setting).axes[0]
+    runs = table[(table.variant == "plain") & (table.depth == 8)]
+    mean = runs.groupby("epoch").test_error.mean()
+    drawn = lines(panel)["plain-8 test_error"]
+    assert drawn.get_xdata().tolist() == [1, 2]
+    assert np.allclose(drawn.get_ydata(), mean)
+    assert len(panel.collections) == 4
+    band = panel.collections[1].get_paths()[0].vertices[:, 1]
+    deviation = runs.groupby("epoch").test_error.std(ddof=1)
+    assert band.max() == pytest.approx((mean + deviation).max())
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "column"),
+    [
+        ("error", "error (%)", "train_error"),
+        ("loss", "cross-entropy (nats)", "train_loss"),
+        ("clean", "error (%), training set without augmentation", "train_error_clean"),
+    ],
+)
+def test_the_metric_and_the_x_axis_can_be_chosen(table, metric, label, column):
+    (setting,) = settings(table)
+    panel = draw_curves(setting, metric, "iteration").axes[0]
+    assert panel.get_ylabel() == label
+    assert panel.get_xlabel() == "iteration (minibatches)"
+    assert f"plain-8 {column}" in lines(panel)
+    if metric != "clean":
+        assert lines(panel)[f"plain-8 {column}"].get_xdata().tolist() == [1, 2]  # one minibatch of 128 an epoch
+
+
+def test_titles_say_data_set_recipe_and_seeds(table):
+    (setting,) = settings(table)
+    for figure in (draw_curves(setting), draw_depth(setting)):
+        title = figure.get_suptitle()
+        assert all(part in title for part in ("digits", "recipe digits", "rate 0.02", "2 epochs", "2 seeds"))
+
+
+def test_the_legend_names_depths_from_the_deepest_and_both_lines(table):
+    (setting,) = settings(table)
+    texts = [t.get_text() for t in draw_curves(setting).axes[-1].get_legend().get_texts()]
+    assert texts == ["14 layers", "8 layers", "train error", "test error", "± one standard deviation"]
+
+
+def test_depth_figure_shows_every_seed_and_the_mean_of_both_variants(table):
+    (setting,) = settings(table)
+    axes = draw_depth(setting).axes[0]
+    last = table[table.epoch == 2]
+    for variant in ("plain", "residual"):
+        mean = last[last.variant == variant].groupby("depth").train_error.mean()
+        assert np.allclose(lines(axes)[variant].get_ydata(), mean)
+    seeds = [line for line in axes.lines if line.get_label() == "_seeds"]
+    assert [len(s.get_ydata()) for s in seeds] == [4, 4]
+    assert axes.get_ylabel() == "final training error (%)"
+
+
+def test_a_sweep_that_still_runs_is_drawn_and_said_to(tmp_path):
+    (write_run(tmp_path) / "outcome.json").unlink()
+    assert "still running" in draw_curves(one_setting(tmp_path)).get_suptitle()
+
+
+def test_a_diverged_run_is_marked(tmp_path):
+    write_run(tmp_path, state="diverged", test_error=90.0)
+    figure = draw_curves(one_setting(tmp_path))
+    mark = lines(figure.axes[0])["plain-20 diverged"]
+    assert (mark.get_marker(), mark.get_xdata().tolist(), mark.get_ydata().tolist()) == ("x", [2], [90.0])
+    assert "diverged" in [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
+
+
+def test_rates_are_drawn_where_an_experiment_swept_them(tmp_path):
+    for variant in ("plain", "residual"):
+        for lr in (0.01, 0.1):
+            write_run(tmp_path, variant, lr=lr, train_error=100 * lr)
+    names = [d.name for d in draw(load_results(tmp_path))]
+    assert sorted(names) == [
+        "curves_recipe.lr=0.01", "curves_recipe.lr=0.1", "depth_best_rate", "depth_recipe.lr=0.01",
+        "depth_recipe.lr=0.1", "rates",
+    ]  # fmt: skip
+    (pooled,) = settings(load_results(tmp_path), pooled=("recipe.lr",))
+    plain, _ = draw_rates(pooled).axes
+    assert plain.get_xlabel() == "learning rate"
+    assert lines(plain)["20 layers"].get_xydata().tolist() == [[0.01, 1.0], [0.1, 10.0]]
+
+
+def test_drawing_again_changes_no_byte(small_results, tmp_path):
+    for name in ("a", "b"):
+        plot(small_results, tmp_path / name, ("png", "svg"), "error", "epoch")
+    files = sorted(p.name for p in (tmp_path / "a").iterdir())
+    assert files == [f"small_{n}.{s}" for n in ("curves", "depth") for s in ("png", "svg")]
+    assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
+
+
+def test_figures_lie_beside_their_runs_unless_a_folder_is_named(tmp_path):
+    write_run(tmp_path)
+    files, problems = plot(tmp_path, None, ("png",), "error", "epoch")
+    assert problems == []
+    assert [f.relative_to(tmp_path).as_posix() for f in files] == ["exp/figures/curves.png", "exp/figures/depth.png"]
+
+
+def test_nothing_to_plot_is_said(tmp_path):
+    with pytest.raises(ConfigError, match="holds no rows to plot; make some with resdepth sweep"):
+        plot(tmp_path, None, ("png",), "error", "epoch")

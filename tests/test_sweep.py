@@ -1,0 +1,170 @@
+"""The plan: directories, states, repeats, conflicts; and a sweep carried out as a whole."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY, train_here
+
+import resdepth.execute
+import resdepth.run
+from resdepth.errors import ConfigError
+from resdepth.execute import estimate_seconds, execute
+from resdepth.progress import Silent
+from resdepth.sweep import make_plan
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def directories(*overrides):
+    return [run.directory.as_posix() for run in make_plan(overrides).runs]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ("depth=20", "results/digits/plain-20-s0"),
+        ("depth=20 seed=3 recipe.lr=0.05", "results/digits/plain-20-s3,recipe.lr=0.05"),
+        ("depth=20 recipe.lr=0.02", "results/digits/plain-20-s0"),  # the default
+        ("depth=20 recipe.milestones=[0.3,0.6]", "results/digits/plain-20-s0,recipe.milestones=0.3+0.6"),
+        ("depth=20 data=cifar10", "results/cifar10/plain-20-s0"),
+        ("depth=20 data=cifar10 name=mine", "results/mine/plain-20-s0,data=cifar10"),
+        ("depth=20 recipe=mnist", "results/digits/plain-20-s0,recipe=mnist"),
+        ("depth=20 experiment=he2015_figure6", "results/he2015_figure6/plain-20-s0"),
+        ("depth=20 results=elsewhere", "elsewhere/digits/plain-20-s0"),
+        ("depth=20 precision=bf16", "results/digits/plain-20-s0,precision=bf16"),
+        ("depth=20 device=cpu checkpoint_seconds=5", "results/digits/plain-20-s0"),  # no part of a run's identity
+        ("depth=20 model.shortcut=B", "results/digits/plain-20-s0"),  # a plain net has none
+    ],
+)
+def test_a_directory_is_named_by_what_differs_from_the_defaults(overrides, expected):
+    assert directories(*overrides.split(), "variant=plain") == [expected]
+
+
+def test_a_long_name_is_cut_and_stays_unique():
+    words = [f"recipe.{k}" for k in ("momentum=0.123456789", "weight_decay=0.00123456789", "gamma=0.123456789")]
+    words += ["recipe.warmup_error=12.3456789", "model.width=24", "recipe.batch_size=100"]
+    names = [Path(d).name for d in directories("depth=20", "variant=plain", "recipe.lr=0.1,0.2", *words)]
+    assert len(set(names)) == 2
+    assert all(len(name) <= 120 for name in names)
+
+
+def test_points_that_are_one_run_are_planned_once():
+    plan = make_plan(["depth=8,8", "model.shortcut=A,B"])
+    assert [run.label for run in plan.runs] == ["plain-8-s0", "residual-8-s0", "residual-8-s0,model.shortcut=B"]
+    assert plan.repeated == 5
+
+
+def test_own_data_are_told_apart_by_content_not_by_path(images):
+    np.savez("a.npz", **images)
+    np.savez("b.npz", **images)
+    images["x_train"][0] = 0
+    np.savez("c.npz", **images)
+    one, same, other = (directories("depth=8", "variant=plain", "data=npz", f"data.path={n}.npz")[0] for n in "abc")
+    assert one == same != other
+    assert ",data=" in one
+
+
+def test_train_makes_one_run_and_refuses_more():
+    assert [r.label for r in make_plan(["depth=56", "variant=plain"], swept=False).runs] == ["plain-56-s0"]
+    with pytest.raises(ConfigError, match="use resdepth sweep"):
+        make_plan(["depth=20,56"], swept=False)
+
+
+def test_planning_writes_nothing():
+    make_plan(["experiment=digits"])
+    assert not list(Path().iterdir())
+
+
+def test_finished_runs_are_skipped_and_failed_ones_tried_again():
+    words = ("depth=8", *TINY)
+    train_here(*words)
+    assert [run.state for run in make_plan(words).runs] == ["finished", "finished"]
+    folder = make_plan(words).runs[0].directory
+    (folder / "outcome.json").write_text(json.dumps({"state": "failed", "seconds": 1.0, "message": "x"}))
+    assert [run.label for run in make_plan(words).pending] == [folder.name]
+
+
+def test_a_directory_with_another_run_is_never_overwritten():
+    train_here("depth=8", "variant=plain", "name=one", *TINY)
+    (run,) = make_plan(["depth=8", "variant=plain", "name=one", *TINY]).runs
+    config = run.directory / "config.yaml"
+    config.write_text(config.read_text().replace("lr: 0.02", "lr: 0.3"))
+    with pytest.raises(
+        ConfigError, match=r"holds another run \(recipe.lr=0.3 there, 0.02 here\); choose another name="
+    ):
+        make_plan(["depth=8", "variant=plain", "name=one", *TINY])
+
+
+def test_a_folder_that_is_no_run_is_left_alone():
+    folder = Path("results/digits/plain-8-s0")
+    folder.mkdir(parents=True)
+    (folder / "thesis.tex").write_text("x")
+    with pytest.raises(ConfigError, match="exists and is not a run of this program; choose another name="):
+        make_plan(["depth=8", "variant=plain"])
+
+
+def execute_here(*words):
+    return execute(make_plan(words), Silent)
+
+
+def test_a_sweep_goes_through_hydras_launcher_and_leaves_only_runs():
+    outcomes = execute_here("depth=8", *TINY)
+    assert [o.state for o in outcomes] == ["finished", "finished"]
+    files = sorted(p.name for p in Path("results/digits/plain-8-s0,data.limit=128,recipe.epochs=2").iterdir())
+    assert files == ["config.yaml", "environment.json", "metrics.csv", "outcome.json"]
+    assert [p.name for p in Path("results").iterdir()] == ["digits"]
+
+
+def test_a_launcher_with_processes_of_its_own_does_the_same():
+    outcomes = execute_here("depth=8", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *TINY)
+    assert [o.state for o in outcomes] == ["finished", "finished"]
+
+
+def test_one_failed_run_does_not_stop_the_others(monkeypatch):
+    original = resdepth.run.Training
+
+    def breaks_on_plain(config, data):
+        if config.variant == "plain":
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        return original(config, data)
+
+    monkeypatch.setattr(resdepth.run, "Training", breaks_on_plain)
+    plain, residual = execute_here("depth=8", *TINY)
+    assert (plain.state, residual.state) == ("failed", "finished")
+    assert "recipe.batch_size=64" in plain.message
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("device=cuda:99", r"device=cuda:99: torch finds no such CUDA device"),
+        ("device=cpu precision=tf32", r"precision=tf32: is CUDA's; on cpu choose fp32 or bf16"),
+        ("results=/dev/null/x", r"results=/dev/null/x: cannot be made a folder"),
+        ("data.validation=2000", r"data.validation=2000: leaves no training image"),
+    ],
+)
+def test_what_only_device_or_data_can_tell_is_found_before_the_first_run(words, message):
+    with pytest.raises(ConfigError, match=message):
+        execute_here("depth=8", *words.split())
+    assert not list(Path().iterdir())
+
+
+def test_the_estimate_grows_with_depth_and_length(monkeypatch):
+    monkeypatch.setattr(resdepth.execute, "_step_seconds", lambda _: 0.01)
+
+    def seconds(*words):
+        return estimate_seconds(make_plan(["variant=plain", "device=cpu", *words]))
+
+    assert seconds("depth=8") == pytest.approx(0.01 * 12 * 20)
+    assert seconds("depth=8", "recipe.epochs=2000") == pytest.approx(1 * 12 * 20)
+    assert seconds("depth=8,8", "seed=0,1") == pytest.approx(2 * seconds("depth=8"))
+    assert seconds("depth=56") == pytest.approx(10.5 * seconds("depth=8"), rel=0.01)
+
+
+def test_the_estimate_is_timed_on_the_device():
+    assert 0 < estimate_seconds(make_plan(["depth=8", "device=cpu"])) < 3600

@@ -1,0 +1,35 @@
+"""One entry in the table of variants is all that a third variant needs."""
+
+import matplotlib.pyplot as plt
+import pytest
+from conftest import TINY
+
+from resdepth.execute import execute
+from resdepth.plots import draw
+from resdepth.progress import Silent
+from resdepth.summary import summarise, verdict
+from resdepth.sweep import make_plan
+from resdepth.tables import load_results, settings
+from resdepth.variants import VARIANTS, Variant
+
+
+def test_a_third_variant_is_swept_recorded_drawn_and_summed_up(tmp_path, monkeypatch):
+    monkeypatch.setitem(VARIANTS, "half", Variant("half", lambda z, a: z + 0.5 * a, has_shortcut=True))
+    plan = make_plan(["depth=8", "variant=plain,residual,half", f"results={tmp_path}", *TINY])
+    assert [o.state for o in execute(plan, Silent)] == ["finished"] * 3
+
+    table = load_results(tmp_path)
+    assert set(table.variant) == {"plain", "residual", "half"}
+    losses = table[table.epoch == 2].groupby("variant").train_loss.first()
+    assert losses.nunique() == 3
+    (setting,) = settings(table)
+    curves = next(d.figure for d in draw(table) if d.name == "curves")
+    assert [panel.get_title() for panel in curves.axes] == ["plain", "residual", "half"]
+    assert set(summarise(setting).variant) == {"plain", "residual", "half"}
+    assert "half: 8 layers train to" in verdict(setting)
+    plt.close("all")
+
+
+def test_an_unknown_variant_is_named_with_the_known_ones():
+    with pytest.raises(Exception, match="variant=half: choose one of plain, residual"):
+        make_plan(["variant=half"])
