@@ -9,7 +9,7 @@ from rich.table import Table
 
 from resdepth import rundir
 from resdepth.errors import ConfigError
-from resdepth.summary import RATE, best_rates, summarise, verdict
+from resdepth.summary import RATE, at_best_rate, best_rates, summarise, verdict
 from resdepth.sweep import Plan
 from resdepth.tables import final_rows, read_results, settings
 
@@ -119,8 +119,8 @@ def print_summary(root: Path, csv: Path | None) -> list[str]:
     tables = [summarise(setting) for setting in settings(rows)]
     for experiment, group in pd.concat(tables).groupby("experiment", sort=False):
         _print_summary_table(str(experiment), group)
+        _print_best_rates(rows[rows.experiment == experiment])
         _print_verdicts(rows[rows.experiment == experiment])
-    _print_best_rates(rows)
     if csv is not None:
         pd.concat(tables).to_csv(csv, index=False, float_format="%.4g")
     return problems
@@ -164,8 +164,6 @@ def _print_verdicts(rows: pd.DataFrame) -> None:
         console().print(verdict(setting))
     for setting in settings(rows, pooled=(RATE,)):
         if setting.rows[RATE].nunique() > 1:
-            from resdepth.summary import at_best_rate
-
             console().print(f"Each at its best rate: {verdict(at_best_rate(setting))}")
 
 

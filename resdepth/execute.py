@@ -21,7 +21,7 @@ from resdepth.sweep import Plan, PlannedRun
 from resdepth.training.step import Step
 
 # How long the estimate may measure.
-_PROBE_SECONDS, _FEWEST_STEPS, _MOST_STEPS = 0.5, 3, 30
+_PROBE_SECONDS, _FEWEST_STEPS, _MOST_STEPS = 0.5, 6, 30
 
 
 @dataclass(frozen=True)

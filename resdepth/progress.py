@@ -15,6 +15,7 @@ from resdepth.records import EpochRecord, Outcome
 from resdepth.sweep import Plan, PlannedRun
 
 _LINE_SECONDS = 2.0
+_WIDE = 110  # columns
 
 
 @contextmanager
@@ -83,8 +84,10 @@ class Live(Silent):
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         text = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis"))
-        left = TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True))
-        self._progress = Progress(SpinnerColumn(), text, BarColumn(bar_width=24), left, console=Console(), expand=False)
+        left = TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True, min_width=11))
+        console = Console()
+        bar = BarColumn(bar_width=24 if console.width >= _WIDE else 8)
+        self._progress = Progress(SpinnerColumn(), text, bar, left, console=console, expand=False)
         # A run weighs as much as the operations it needs.
         self._weights = {run.directory: run.multiply_adds * run.schedule.iterations for run in plan.pending}
         self._done = self._before = 0.0

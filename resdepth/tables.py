@@ -102,7 +102,7 @@ class Setting:
         first = self.rows.iloc[0]
         seeds = self.rows.seed.nunique()
         length = (
-            f"{first['recipe.epochs']:.0f} epochs"
+            f"{first['recipe.epochs']:.0f} epoch{'' if first['recipe.epochs'] == 1 else 's'}"
             if pd.notna(first.get("recipe.epochs"))
             else f"{first.get('recipe.iterations', 0):,.0f} iterations"
         )
@@ -128,7 +128,7 @@ def settings(table: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[Setting]
     found = []
     for experiment, rows in table.groupby("experiment", sort=True):
         keys = [k for k in varying_keys(rows) if k not in pooled]
-        combinations = rows[keys].drop_duplicates() if keys else pd.DataFrame(index=[0])
+        combinations = rows[keys].drop_duplicates().sort_values(keys) if keys else pd.DataFrame(index=[0])
         for values in combinations.to_dict("records"):
             chosen = {str(k): v for k, v in values.items()}
             # Seen from a variant without shortcuts alone, the setting is part of the others.

@@ -95,11 +95,8 @@ def test_an_experiments_axes_can_be_overridden():
 
 
 def test_epochs_take_the_place_of_iterations_and_the_other_way_round():
-    assert [(c.recipe.epochs, c.recipe.iterations) for c in configs("recipe=cifar10", "recipe.epochs=1")][0] == (
-        1,
-        None,
-    )
-    assert [(c.recipe.epochs, c.recipe.iterations) for c in configs("recipe.iterations=9")][0] == (None, 9)
+    for words, expected in ((["recipe=cifar10", "recipe.epochs=1"], (1, None)), (["recipe.iterations=9"], (None, 9))):
+        assert {(c.recipe.epochs, c.recipe.iterations) for c in configs(*words)} == {expected}
 
 
 def test_one_run_takes_no_axis_of_the_default_sweep():

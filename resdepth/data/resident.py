@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from resdepth.config import RecipeConfig
@@ -49,29 +51,26 @@ class ResidentData:
 
 
 def reside(data: Dataset, normalise: str, device: torch.device) -> ResidentData:
-    """Move a data set to the device and measure the training split there."""
-    train, test = _move(data.train, device), _move(data.test, device)
-    mean, deviation = _statistics(train.images, normalise)
-    return ResidentData(train, test, data.classes, mean, deviation)
+    """Move a data set to the device, with the statistics of its training split."""
+    mean, deviation = (torch.from_numpy(part.astype(np.float32)).to(device) for part in _statistics(data, normalise))
+    return ResidentData(_move(data.train, device), _move(data.test, device), data.classes, mean, deviation)
 
 
 def _move(split: Split, device: torch.device) -> ResidentSplit:
     return ResidentSplit(torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device))
 
 
-def _statistics(images: Tensor, normalise: str) -> tuple[Tensor, Tensor]:
+def _statistics(data: Dataset, normalise: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation of pixels / 255. From integer sums on the host, so that every device has the same ones."""
+    images = data.train.images
     channels = images.shape[1]
-    ones = torch.ones(channels, 1, 1, device=images.device)
+    ones = np.ones((channels, 1, 1))
     if normalise == "none":
-        return torch.zeros_like(ones), ones
-    # In integers, so that the mean does not depend on the order of a float sum.
-    mean = images.sum(dim=0, dtype=torch.int64).double() / len(images) / 255
+        return np.zeros_like(ones), ones
     if normalise == "pixel_mean":
-        return mean.float(), ones
-    square = torch.zeros(channels, dtype=torch.int64, device=images.device)
-    for part in images.split(4096):
-        square += part.long().pow(2).sum(dim=(0, 2, 3))
-    first = mean.mean(dim=(1, 2))
-    second = square.double() / (images.numel() // channels) / 255**2
-    deviation = (second - first**2).clamp_min(1e-12).sqrt()
-    return first.float().view(-1, 1, 1), deviation.float().view(-1, 1, 1)
+        return images.sum(axis=0, dtype=np.int64) / len(images) / 255, ones
+    counts = np.stack([np.bincount(images[:, c].ravel(), minlength=256) for c in range(channels)])
+    shares, values = counts / counts.sum(axis=1, keepdims=True), np.arange(256) / 255
+    mean = shares @ values
+    deviation = np.sqrt(np.maximum(shares @ values**2 - mean**2, 1e-12))
+    return mean.reshape(-1, 1, 1), deviation.reshape(-1, 1, 1)

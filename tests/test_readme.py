@@ -1,0 +1,60 @@
+"""The README tells the truth: its tables are the program's, its keys, columns, commands and figures exist."""
+
+import re
+import shlex
+from dataclasses import fields
+
+import pytest
+from conftest import ROOT, command
+
+from resdepth.cli import app
+from resdepth.hydra_errors import known_keys
+from resdepth.records import EpochRecord
+from resdepth.sweep import make_plan
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"<!-- resdepth (.*?) -->\n```\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(("words", "block"), BLOCKS, ids=[words for words, _ in BLOCKS])
+def test_every_table_of_results_is_the_programs_own(words, block):
+    printed = {line.strip() for line in command(*shlex.split(words)).stdout.splitlines()}
+    lines = [line.strip() for line in block.splitlines() if line.strip()]
+    assert len(lines) > 2
+    assert [line for line in lines if line not in printed] == []
+
+
+@pytest.mark.parametrize("key", known_keys())
+def test_every_key_is_explained(key):
+    assert f"`{key}`" in README
+
+
+@pytest.mark.parametrize("column", fields(EpochRecord), ids=lambda f: f.name)
+def test_every_column_is_explained_with_its_unit(column):
+    assert f"| `{column.name}` | {column.metadata['unit']} | {column.metadata['meaning']} |" in README
+
+
+def test_every_figure_and_file_named_is_there():
+    named = re.findall(r"\]\((?!http)(.*?)\)", README) + re.findall(r"`((?:resdepth|configs|tests)/[\w/.]+)`", README)
+    assert len(named) > 10
+    assert [path for path in named if "NAME" not in path and not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    resdepth (?:sweep|train) (.*?)(?: +#.*)?$", README, re.MULTILINE))
+def test_every_sweep_printed_can_be_planned(line, tmp_path, images, monkeypatch):
+    import numpy as np
+
+    monkeypatch.chdir(tmp_path)
+    np.savez("mine.npz", **images)
+    assert make_plan(shlex.split(line)).runs
+
+
+def test_every_option_named_exists():
+    options = {
+        o
+        for c in app.registered_commands
+        for o in re.findall(r"--[a-z-]+", command(c.callback.__name__, "--help").stdout)
+    }
+    named = set(re.findall(r"`(--[a-z-]+)", README))
+    assert named
+    assert named <= options
