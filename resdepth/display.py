@@ -1,5 +1,6 @@
 """What the commands print: the plan, the estimate, the results, the summary."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -29,10 +30,13 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
-    hours = seconds / 3600
-    if hours < 48:
-        return f"{int(hours)} h {int(hours % 1 * 60):02d} min"
-    return f"{hours / 24:.0f} days"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours / 24:.0f} days"
+
+
+def percent(error: float, digits: int = 2) -> str:
+    """An error in percent; a dash where it was not measured."""
+    return "-" if math.isnan(error) else f"{error:.{digits}f} %"
 
 
 def print_plan(plan: Plan) -> None:
@@ -95,7 +99,7 @@ def print_results(plan: Plan) -> None:
         table.add_column("setting")
     for setting in settings(rows):
         for _, run in final_rows(setting.rows).iterrows():
-            errors = (f"{run.train_error:.2f} %", f"{run.test_error:.2f} %")
+            errors = (percent(run.train_error), percent(run.test_error))
             cells = [run.variant, str(run.depth), str(run.seed), *errors, duration(run.seconds), run.state]
             table.add_row(*cells, *([setting.label] if several else []))
     console().print(table)

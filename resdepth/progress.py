@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
-from resdepth.display import duration
+from resdepth.display import duration, percent
 from resdepth.records import EpochRecord, Outcome
 from resdepth.sweep import Plan, PlannedRun
 
@@ -46,7 +46,7 @@ def _ending(run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> str:
     if last is None or outcome.state == "failed":
         return f"{run.label}: {outcome.state} {outcome.message}".rstrip()
     diverged = f", diverged in epoch {last.epoch}" if outcome.state == "diverged" else ""
-    errors = f"training error {last.train_error:.2f} %, test error {last.test_error:.2f} %"
+    errors = f"training error {percent(last.train_error)}, test error {percent(last.test_error)}"
     return f"{run.label}: {errors}, {duration(outcome.seconds)}{diverged}"
 
 
@@ -71,7 +71,7 @@ class Lines(Silent):
             return
         self._printed = time.monotonic()
         of = f"epoch {record.epoch}/{self._run.schedule.epochs}"
-        errors = f"training error {record.train_error:.2f} %, test error {record.test_error:.2f} %"
+        errors = f"training error {percent(record.train_error)}, test error {percent(record.test_error)}"
         print(f"  {self._run.label}: {of}, {errors}, {record.epoch_seconds:.1f} s", flush=True)
 
     def ended(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
@@ -122,7 +122,7 @@ class Live(Silent):
         self._show()
 
     def recorded(self, record: EpochRecord) -> None:
-        self._last = f", training error {record.train_error:.1f} %"
+        self._last = f", training error {percent(record.train_error, 1)}"
         self._show()
 
     def ended(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:

@@ -15,6 +15,9 @@ from resdepth.run import run
 from resdepth.sweep import make_plan
 
 ROOT = Path(__file__).resolve().parent.parent
+# One thread: faster for nets this small, and the tests do not wait for each other's cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 TINY = ("recipe.epochs=2", "data.limit=128", "device=cpu")
 
 
