@@ -50,7 +50,7 @@ def sweep(
     """Train a net at every point of the sweep, plain and residual unless variant= says otherwise."""
     from resdepth.sweep import make_plan
 
-    _carry_out(make_plan(overrides or [], config_dir), dry_run, quiet)
+    _carry_out(make_plan(overrides or [], config_dir), dry_run, quiet, config_dir)
 
 
 @app.command(epilog=_KEYS)
@@ -60,7 +60,7 @@ def train(
     """Train one net: a sweep of one point."""
     from resdepth.sweep import make_plan
 
-    _carry_out(make_plan(overrides or [], config_dir, swept=False), dry_run, quiet)
+    _carry_out(make_plan(overrides or [], config_dir, swept=False), dry_run, quiet, config_dir)
 
 
 @app.command()
@@ -100,7 +100,7 @@ def summary(
     _warn(display.print_summary(results, csv))
 
 
-def _carry_out(plan: "Plan", dry_run: bool, quiet: bool) -> None:
+def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None) -> None:
     from resdepth import display
 
     if dry_run:
@@ -116,7 +116,7 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool) -> None:
         display.print_estimate(plan, estimate_seconds(plan))
     try:
         with choose_observer(plan, quiet=quiet) as observer:
-            outcomes = execute(plan, observer)
+            outcomes = execute(plan, observer, config_dir)
     except KeyboardInterrupt:
         _warn(["stopped; the same command continues where it stopped"])
         raise typer.Exit(130) from None

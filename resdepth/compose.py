@@ -23,9 +23,9 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from resdepth.config import RunConfig, flatten, identity
+from resdepth.config import GROUPS, RunConfig, flatten, identity, known_keys
 from resdepth.errors import ConfigError
-from resdepth.hydra_errors import GROUPS, known_keys, one_line_errors, unknown_key
+from resdepth.hydra_errors import one_line_errors, unknown_key
 
 _LENGTHS = {"recipe.epochs": "recipe.iterations", "recipe.iterations": "recipe.epochs"}
 
@@ -61,22 +61,25 @@ def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: b
     `swept=False` ignores the default axes (depth and variant), as one run wants them.
     Raises ConfigError, one line, for any bad override or value.
     """
-    with _hydra(config_dir) as loader:
+    with initialized_hydra(config_dir) as loader:
         composer = _Composer(loader)
         with one_line_errors(loader, overrides):
-            parsed = _parse([_plus_means_set(line) for line in overrides], loader)
+            # `experiment=null` is the default, but as an override Hydra would look for a file of that name.
+            lines = [_plus_means_set(line) for line in overrides if line != "experiment=null"]
+            parsed = _parse(lines, loader)
             own = tuple(str(o.input_line) for o in parsed if _is_launchers(o))
-            lines = composer.lines(parsed, swept=swept)
-            return Sweep(tuple(composer.point(line) for line in lines), own)
+            return Sweep(tuple(composer.point(line) for line in composer.lines(parsed, swept=swept)), own)
 
 
 @contextmanager
-def _hydra(config_dir: Path | None) -> Iterator[ConfigLoader]:
-    folder = config_folder()
+def initialized_hydra(config_dir: Path | None) -> Iterator[ConfigLoader]:
+    """Hydra, looking for YAML files in `config_dir` first, then in the program's own folder. Raises ConfigError."""
     if config_dir is not None and not config_dir.is_dir():
         raise ConfigError("--config-dir", config_dir, "is not a folder; name one that holds data/, recipe/, ...")
+    if config_dir is not None and (config_dir / "config.yaml").exists():
+        raise ConfigError("--config-dir", config_dir, "holds a config.yaml, the program's own; rename or remove it")
     ConfigStore.instance().store("schema", RunConfig)
-    with initialize_config_dir(str(folder), job_name="resdepth", version_base="1.3"):
+    with initialize_config_dir(str(config_folder()), job_name="resdepth", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         if config_dir is not None:
             # Before the program's own folder, so that a user's file wins over one of the same name.
@@ -99,9 +102,11 @@ class _Composer:
         given = [str(o.input_line) for o in parsed]
         # An experiment brings axes of its own, so it is composed first; its name cannot be an axis itself.
         master = self._loader.load_configuration("config", given, RunMode.MULTIRUN)
-        chosen = master.hydra.runtime.choices.get("experiment")
         axes = dict(master.hydra.sweeper.params or {})
-        if not swept and not chosen:
+        for override in [o for o in mine if o.is_delete() and o.key_or_group in axes]:
+            del axes[override.key_or_group]
+            mine.remove(override)
+        if not swept:
             defaults = self._loader.load_configuration("config", [], RunMode.MULTIRUN).hydra.sweeper.params
             axes = {key: value for key, value in axes.items() if defaults.get(key) != value}
         axis_lines = _parse([f"{key}={value}" for key, value in axes.items()], self._loader)

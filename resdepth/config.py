@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
 from resdepth.errors import ConfigError
@@ -15,10 +16,14 @@ from resdepth.variants import VARIANTS
 
 SOURCES = ("digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "npz", "folder")
 OWN_SOURCES = ("npz", "folder")
+GROUPS = ("data", "model", "recipe", "experiment")
 SHORTCUTS = ("A", "B", "C")
 DOWNSAMPLES = ("stride", "max", "avg")
 PRECISIONS = ("fp32", "tf32", "bf16")
 NORMALISATIONS = ("pixel_mean", "channel", "none")
+
+# Results that came with the program: read where they are asked for by name, not beside a user's own.
+COMMITTED = "published"
 
 # How and where a run is executed. Everything else is its identity: it changes the numbers.
 EXECUTION_KEYS = frozenset(
@@ -41,8 +46,13 @@ def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 def _require_number(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
     inside = math.isfinite(value) and (low < value if open_low else low <= value) and value <= high
-    bounds = f"above {low:g}" if open_low else f"at least {low:g}"
-    _require(inside, name, value, f"needs a number {bounds} and at most {high:g}")
+    bounds = f"above {low:,}" if open_low else f"at least {low:,}"
+    _require(inside, name, value, f"needs a number {bounds} and at most {high:,}")
+
+
+def _require_option_name(field_name: str, name: str) -> None:
+    remedy = "use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 80"
+    _require(not name or _NAME.fullmatch(name) is not None, field_name, repr(name), remedy)
 
 
 @dataclass(unsafe_hash=True)
@@ -61,12 +71,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _require_choice("data.source", self.source, SOURCES)
-        _require(
-            not self.name or _NAME.fullmatch(self.name) is not None,
-            "data.name",
-            repr(self.name),
-            "use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 80",
-        )
+        _require_option_name("data.name", self.name)
         if self.source in OWN_SOURCES:
             what = "the .npz file" if self.source == "npz" else "the folder that holds train/ and test/"
             _require(bool(self.path), "data.path", self.path, f"data={self.source} needs data.path={what}")
@@ -90,6 +95,7 @@ class ModelConfig:
     zero_init_residual: bool = False
 
     def __post_init__(self) -> None:
+        _require_option_name("model.name", self.name)
         _require_number("model.width", self.width, 1, 4096)
         _require_choice("model.shortcut", self.shortcut, SHORTCUTS)
         _require_choice("model.downsample", self.downsample, DOWNSAMPLES)
@@ -126,6 +132,7 @@ class RecipeConfig:
     eval_clean: bool = False
 
     def __post_init__(self) -> None:
+        _require_option_name("recipe.name", self.name)
         _require_number("recipe.lr", self.lr, 0, 1000, open_low=True)
         _require_number("recipe.momentum", self.momentum, 0, 0.9999)
         _require_number("recipe.weight_decay", self.weight_decay, 0, 1)
@@ -174,7 +181,7 @@ class RunConfig:
     seed: int = 0
     device: str = "auto"
     precision: str = "fp32"
-    name: str = "${data.name}"
+    name: str = "runs"  # in configs/config.yaml: the data's name
     results: str = "results"
     checkpoint_seconds: float = 60.0
     keep_checkpoint: bool = False
@@ -200,6 +207,7 @@ class RunConfig:
             "names a folder below the results: letters, digits, '.', '_' and '-', beginning with a letter or digit, "
             "at most 80",
         )
+        _require(self.name != COMMITTED, "name", self.name, "is the folder of the results that came with the program")
         _require_number("checkpoint_seconds", self.checkpoint_seconds, 0, 10**9)
 
     def _check_depth(self) -> None:
@@ -222,6 +230,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+@cache
+def known_keys() -> tuple[str, ...]:
+    """Every key of the schema, dotted."""
+    return tuple(key for key, _ in flatten(asdict(RunConfig())))
 
 
 def identity(config: RunConfig) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from rich.table import Table
 
 from resdepth import rundir
 from resdepth.errors import ConfigError
-from resdepth.summary import RATE, at_best_rate, best_rates, summarise, verdict
+from resdepth.settings import RATE, final_rows, settings
+from resdepth.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.sweep import Plan
-from resdepth.tables import final_rows, read_results, settings
+from resdepth.tables import read_results
 
 # Above this a sweep says what would be quicker.
 _LONG_SECONDS = 3600.0
@@ -20,7 +21,7 @@ _LONG_SECONDS = 3600.0
 
 def console() -> Console:
     """Standard output; in a pipe as wide as its lines, so that no row is folded or cut."""
-    width = None if sys.stdout.isatty() else 200
+    width = None if sys.stdout.isatty() else 1000
     return Console(width=width, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -69,11 +70,14 @@ def announce(plan: Plan) -> None:
     parts = [_count(len(plan.runs), "run")]
     parts += [f"{finished} finished before and skipped"] if finished else []
     parts += [f"{continued} to be continued"] if continued else []
-    console().print(f"{', '.join(parts)}; results in {plan.runs[0].directory.parent}.{_repeated(plan)}")
+    places = " and ".join(str(folder) for folder in plan.folders)
+    console().print(f"{', '.join(parts)}; results in {places}.{_repeated(plan)}")
 
 
-def print_estimate(plan: Plan, seconds: float) -> None:
-    """How long it will take and, for a long sweep, what would be quicker."""
+def print_estimate(plan: Plan, seconds: float | None) -> None:
+    """How long it will take and, for a long sweep, what would be quicker. Nothing where there is no estimate."""
+    if seconds is None:
+        return
     from resdepth import device
 
     config = plan.pending[0].config
@@ -107,12 +111,13 @@ def print_results(plan: Plan) -> None:
 
 
 def _plans_rows(plan: Plan) -> pd.DataFrame:
-    """The rows of the plan's own runs: a folder may hold others."""
-    folder = plan.runs[0].directory.parent
-    if not folder.is_dir():
-        return pd.DataFrame()
-    table, _ = read_results(folder)
-    return table[table.run.isin([run.label for run in plan.runs])]
+    """The rows of the plan's own runs: their folders may hold others."""
+    parts = []
+    for folder in plan.folders:
+        table = read_results(folder)[0] if folder.is_dir() else pd.DataFrame({"run": []})
+        parts.append(table[table.run.isin([run.label for run in plan.runs if run.directory.parent == folder])])
+    parts = [part for part in parts if not part.empty]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def print_summary(root: Path, csv: Path | None) -> list[str]:
@@ -126,7 +131,10 @@ def print_summary(root: Path, csv: Path | None) -> list[str]:
         _print_best_rates(rows[rows.experiment == experiment])
         _print_verdicts(rows[rows.experiment == experiment])
     if csv is not None:
-        pd.concat(tables).to_csv(csv, index=False, float_format="%.4g")
+        try:
+            pd.concat(tables).to_csv(csv, index=False, float_format="%.4g")
+        except OSError as error:
+            raise ConfigError("--csv", csv, f"cannot be written ({error.strerror or error}); name a file") from error
     return problems
 
 

@@ -1,5 +1,7 @@
 """What can go wrong in a way the user can mend: one line that names the field, the value and the remedy."""
 
+from pathlib import Path
+
 
 class ResdepthError(Exception):
     """Base of the errors that are shown as one line, without a traceback. `exit_code` is the command's."""
@@ -15,6 +17,14 @@ class ConfigError(ResdepthError):
     def __init__(self, field: str, value: object, remedy: str) -> None:
         super().__init__(f"{field}={value}: {remedy}")
         self.field, self.value, self.remedy = field, value, remedy
+
+
+def expanded(field: str, path: str) -> Path:
+    """The path with `~` replaced by the home folder. Raises ConfigError where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(field, path, "names a home folder that does not exist; write the path out") from error
 
 
 class DataError(ConfigError):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -15,13 +16,14 @@ from resdepth.errors import ConfigError
 from resdepth.launch import launch
 from resdepth.models.conv import build
 from resdepth.models.size import multiply_adds
+from resdepth.progress import Observer
 from resdepth.records import Outcome
-from resdepth.run import Observer, run
+from resdepth.run import run
 from resdepth.sweep import Plan, PlannedRun
 from resdepth.training.step import Step
 
 # How long the estimate may measure.
-_PROBE_SECONDS, _FEWEST_STEPS, _MOST_STEPS = 0.5, 6, 30
+_PROBE_SECONDS, _MOST_STEPS = 1.0, 30
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class _Work:
         return run(self.runs[job], self.observer())
 
 
-def execute(plan: Plan, observer: Callable[[], Observer]) -> list[Outcome]:
+def execute(plan: Plan, observer: Callable[[], Observer], config_dir: Path | None = None) -> list[Outcome]:
     """Train every pending run of the plan through Hydra's launcher; one outcome each, in order.
 
     `observer` makes the display a job reports to; a launcher that leaves this process pickles it.
@@ -51,7 +53,7 @@ def execute(plan: Plan, observer: Callable[[], Observer]) -> list[Outcome]:
         raise ConfigError(
             "results", results, f"cannot be made a folder ({error.strerror}); say results=FOLDER"
         ) from error
-    return launch(_Work(plan.pending, observer), len(plan.pending), plan.hydra_overrides, results)
+    return launch(_Work(plan.pending, observer), len(plan.pending), plan.hydra_overrides, results, config_dir)
 
 
 def check(plan: Plan) -> None:
@@ -62,8 +64,10 @@ def check(plan: Plan) -> None:
         sources.load(data)
 
 
-def estimate_seconds(plan: Plan) -> float:
+def estimate_seconds(plan: Plan) -> float | None:
     """How long the pending runs will take, from a few timed steps of a net of 8 layers on data of the same shape.
+
+    None where even that does not fit; the run itself will say so.
 
     Time grows with the multiply-adds, for a given width and map size: depth multiplies both them and the layers.
     """
@@ -83,7 +87,10 @@ def estimate_seconds(plan: Plan) -> float:
         )
         if key not in cache:
             small = multiply_adds(8, c.model, s.channels, s.height, s.width, s.classes)
-            cache[key] = _step_seconds(planned) / small
+            try:
+                cache[key] = _step_seconds(planned) / small
+            except (RuntimeError, MemoryError):  # what torch raises where memory is short
+                return None
         total += cache[key] * planned.multiply_adds * planned.schedule.iterations
     return total
 
@@ -104,7 +111,7 @@ def _step_seconds(planned: PlannedRun) -> float:
     step = Step(net, data, config.recipe, config.precision)
     step.begin_epoch(draw_order(0, 1, batch, batch, 1, config.recipe.pad, config.recipe.flip))
     times: list[float] = []
-    while len(times) < _FEWEST_STEPS or (sum(times) < _PROBE_SECONDS and len(times) < _MOST_STEPS):
+    while len(times) < 2 or (sum(times) < _PROBE_SECONDS and len(times) < _MOST_STEPS):
         started = time.perf_counter()
         step(0, config.recipe.lr)
         step.totals()  # waits for the device

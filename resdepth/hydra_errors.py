@@ -4,23 +4,13 @@ import difflib
 import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from functools import cache
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException, ValidationError
 
-from resdepth.config import RunConfig, flatten
+from resdepth.config import GROUPS, RunConfig, known_keys
 from resdepth.errors import ConfigError
-
-GROUPS = ("data", "model", "recipe", "experiment")
-
-
-@cache
-def known_keys() -> tuple[str, ...]:
-    """Every key of the schema, dotted."""
-    return tuple(key for key, _ in flatten(asdict(RunConfig(name="x"))))
 
 
 def unknown_key(key: str) -> str:
@@ -31,6 +21,8 @@ def unknown_key(key: str) -> str:
 
 def _needed(key: str) -> str:
     """What a key's value must be, in words, from the schema's types."""
+    if key not in known_keys():
+        return "cannot take this value; resdepth sweep --help shows how it is written"
     kind: typing.Any = RunConfig
     for part in key.split("."):
         kind = typing.get_type_hints(kind).get(part, object)
@@ -72,7 +64,7 @@ def _missing(loader: ConfigLoader, error: MissingConfigException) -> ConfigError
 
 
 def _translated(error: BaseException, overrides: Sequence[str]) -> ConfigError:
-    key = getattr(error, "full_key", None) or ""
+    key = (getattr(error, "full_key", None) or "").partition("[")[0]
     given = [o.partition("=")[2] for o in overrides if o.partition("=")[0].lstrip("+~") == key]
     value = given[-1] if given else "?"
     first = str(error).strip().splitlines()[0]

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from resdepth.compose import config_folder
+from resdepth.compose import initialized_hydra
 from resdepth.hydra_errors import one_line_errors
 
 
@@ -29,7 +28,13 @@ class _Job:
 _SILENT = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", "hydra.mode=MULTIRUN")
 
 
-def launch(work: Callable[[int], Any], count: int, hydra_overrides: Sequence[str], shared: Path) -> list[Any]:
+def launch(
+    work: Callable[[int], Any],
+    count: int,
+    hydra_overrides: Sequence[str],
+    shared: Path,
+    config_dir: Path | None = None,
+) -> list[Any]:
     """Call `work(0)` to `work(count - 1)`, each as a job of Hydra's launcher; what they return, in order.
 
     `work` must be picklable for launchers that leave this process. Their own files lie in a folder below `shared`,
@@ -44,11 +49,12 @@ def launch(work: Callable[[int], Any], count: int, hydra_overrides: Sequence[str
 
     with tempfile.TemporaryDirectory(prefix=".launch-", dir=shared) as folder:
         jobs = ",".join(str(i) for i in range(count))
-        places = (f"hydra.sweep.dir='{folder}'", "hydra.sweep.subdir=${hydra.job.num}")
-        overrides = [*_SILENT, *places, *hydra_overrides, f"job={jobs}"]
-        with initialize_config_dir(str(config_folder()), job_name="resdepth", version_base="1.3"):
+        place = folder.replace("\\", "\\\\").replace("'", "\\'")
+        places = (f"hydra.sweep.dir='{place}'", "hydra.sweep.subdir=${hydra.job.num}")
+        # The directories are planned from here: a job that changed its own would write elsewhere.
+        overrides = [*_SILENT, *places, *hydra_overrides, "hydra.job.chdir=false", f"job={jobs}"]
+        with initialized_hydra(config_dir) as loader, one_line_errors(loader, hydra_overrides):
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
-            with one_line_errors(hydra.config_loader, hydra_overrides):
-                batches = hydra.multirun(config_name="launch", task_function=task, overrides=overrides)
+            batches = hydra.multirun(config_name="launch", task_function=task, overrides=overrides)
     return [job.return_value for batch in batches for job in batch]

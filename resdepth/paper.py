@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from resdepth.config import RunConfig, identity
+from resdepth.rundir import SHORTCUT_KEYS
+
 # He et al. 2015, table 6; for 110 layers the mean of five runs (the best is 6.43).
 _RESIDUAL = {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.61, 1202: 7.93}
 # He et al. 2015, figure 6 left, read off the figure; the plain net of 110 layers stays above 60 and has no figure.
@@ -10,15 +13,29 @@ _PLAIN = {20: 9.7, 32: 10.1, 44: 11.5, 56: 13.3}
 _TEST_ERROR = {"residual": _RESIDUAL, "plain": _PLAIN}
 
 
+# Keys that do not make it another experiment: where the test is taken, and how exactly the device computes.
+_FREE = ("precision", "recipe.eval_every", "recipe.eval_clean")
+
+
 def paper_test_error(run: Mapping[str, Any]) -> float | None:
     """The paper's figure for a net of this variant and depth, or None where the run is not the paper's experiment.
 
-    `run` maps columns of `load_results` to one run's values: data, recipe, length and shortcut must be the paper's.
+    `run` maps columns of `load_results` to one run's values. Everything but the precision must be the schema's default,
+    which is the paper's recipe, on CIFAR-10.
     """
-    is_papers = (
-        run["dataset"] == "cifar10"
-        and run.get("recipe.name") == "cifar10"
-        and run.get("recipe.iterations") == 64_000
-        and run["shortcut"] in ("A", "none")
-    )
-    return _TEST_ERROR.get(run["variant"], {}).get(run["depth"]) if is_papers else None
+    if run["dataset"] != "cifar10" or any(_differs(run, key, value) for key, value in identity(RunConfig()).items()):
+        return None
+    return _TEST_ERROR.get(run["variant"], {}).get(run["depth"])
+
+
+def _differs(run: Mapping[str, Any], key: str, default: Any) -> bool:
+    """Whether the run has the key and another value. A missing value (NaN) is None, or a shortcut that is not there."""
+    told_by_columns = key in ("depth", "variant", "seed") or key.endswith((".name", ".source", ".fingerprint"))
+    if told_by_columns or key in _FREE or key not in run:
+        return False
+    value = run[key]
+    if isinstance(default, list):
+        return bool(value != ",".join(str(part) for part in default))
+    if value is None or value != value:  # noqa: PLR0124 - NaN
+        return default is not None and key not in SHORTCUT_KEYS
+    return bool(value != default)

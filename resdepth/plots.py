@@ -23,8 +23,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from resdepth.errors import ConfigError
-from resdepth.summary import RATE, at_best_rate
-from resdepth.tables import Setting, experiment_folder, final_rows, read_results, settings, variants_in
+from resdepth.settings import RATE, Setting, final_rows, results, settings, variants_in
+from resdepth.summary import at_best_rate
+from resdepth.tables import experiment_folder, read_results
 
 # What the dashed and the solid line of `curves` show, and the axis' label.
 METRICS = {
@@ -69,18 +70,29 @@ def plot(root: Path, out: Path | None, formats: tuple[str, ...], metric: str, x:
     if table.empty:
         hint = f" ({'; '.join(problems)})" if problems else "; make some with resdepth sweep depth=20,56,110"
         raise ConfigError("results", root, f"holds no rows to plot{hint}")
-    files = []
-    for drawn in draw(table, metric, x):
-        folder = out or experiment_folder(root, drawn.experiment) / "figures"
-        folder.mkdir(parents=True, exist_ok=True)
-        prefix = f"{drawn.experiment.replace('/', '-')}_" if out else ""
-        for suffix in formats:
-            files.append(folder / f"{prefix}{drawn.name}.{suffix}")
-            # No date in the file, so that drawing again changes nothing.
-            metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-            drawn.figure.savefig(files[-1], metadata=metadata)
-        plt.close(drawn.figure)
+    files: list[Path] = []
+    try:
+        for drawn in draw(table, metric, x):
+            files += _save(drawn, out, experiment_folder(root, drawn.experiment), formats)
+    except OSError as error:
+        where = out or error.filename
+        raise ConfigError("--out", where, f"cannot be written to ({error.strerror}); say --out FOLDER") from error
+    if table[METRICS[metric][0]].isna().all():
+        problems.append(f"{root}: no run measured {METRICS[metric][0]}; sweep with recipe.eval_clean=true")
     return files, problems
+
+
+def _save(drawn: Drawn, out: Path | None, experiment: Path, formats: tuple[str, ...]) -> list[Path]:
+    folder = out or experiment / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    prefix = f"{drawn.experiment.replace('/', '-')}_" if out else ""
+    files = []
+    for suffix in formats:
+        files.append(folder / f"{prefix}{drawn.name}.{suffix}")
+        # No date in the file, so that drawing again changes nothing.
+        drawn.figure.savefig(files[-1], metadata={"Date": None} if suffix == "svg" else {"Software": None})
+    plt.close(drawn.figure)
+    return files
 
 
 def draw(table: pd.DataFrame, metric: str = "error", x: str = "epoch") -> Iterator[Drawn]:
@@ -109,30 +121,34 @@ def draw_curves(setting: Setting, metric: str = "error", x: str = "epoch") -> Fi
         panel.set_title(variant)
         panel.set_xlabel(X_AXES[x])
         panel.set_xlim(left=0)
-        panel.set_ylim(0, min(panel.get_ylim()[1], 100) if "error" in METRICS[metric][0] else None)
     axes[0][0].set_ylabel(METRICS[metric][2])
+    # The panels share this axis, so it is set once, after all of them are drawn.
+    top = axes[0][0].get_ylim()[1]
+    axes[0][0].set_ylim(0, min(top, 100) if metric != "loss" else top)
     _legend(axes[0][-1], setting, metric, colours)
     return _titled(figure, setting)
 
 
 def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str, label: str) -> None:
+    """One net's lines: mean and deviation over its seeds; a diverged seed is a line of its own, up to its mark."""
     train, test, _ = METRICS[metric]
+    has_diverged = runs.state == "diverged"
     for column, style, width in ((train, "--", 1.1), (test, "-", 1.8)):
-        values = runs.dropna(subset=[column]).groupby(x)[column]
+        values = runs[~has_diverged].dropna(subset=[column]).groupby(x)[column]
         mean, deviation = values.mean(), values.std(ddof=1).fillna(0)
         panel.plot(mean.index, mean.to_numpy(), style, color=colour, linewidth=width, label=f"{label} {column}")
         if runs.seed.nunique() > 1:
             panel.fill_between(mean.index, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
-    ended = final_rows(runs[runs.state == "diverged"])
+        for seed, run in runs[has_diverged].dropna(subset=[column]).groupby("seed"):
+            panel.plot(run[x], run[column], style, color=colour, linewidth=0.8, label=f"{label} {column} seed {seed}")
+    ended = final_rows(runs[has_diverged])
     if not ended.empty:
         panel.plot(ended[x], ended[test].fillna(100), "x", color=colour, markersize=8, label=f"{label} diverged")
 
 
 def _legend(panel: Axes, setting: Setting, metric: str, colours: dict[int, str]) -> None:
     train, test, _ = METRICS[metric]
-    handles: list[Artist] = [
-        Line2D([], [], color=colours[d], linewidth=3, label=f"{d} layers") for d in sorted(colours, reverse=True)
-    ]
+    handles = _depth_handles(colours)
     handles.append(Line2D([], [], color="black", linestyle="--", linewidth=1.1, label=train.replace("_", " ")))
     handles.append(Line2D([], [], color="black", linewidth=1.8, label=test.replace("_", " ")))
     if setting.rows.seed.nunique() > 1:
@@ -142,9 +158,14 @@ def _legend(panel: Axes, setting: Setting, metric: str, colours: dict[int, str])
     panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
+def _depth_handles(colours: dict[int, str]) -> list[Artist]:
+    """A legend's entry for each depth, the deepest first."""
+    return [Line2D([], [], color=colours[d], linewidth=3, label=f"{d} layers") for d in sorted(colours, reverse=True)]
+
+
 def draw_depth(setting: Setting, at: str = "") -> Figure:
     """Final training error against depth: every seed a mark, the mean a line, a colour and a mark per variant."""
-    finals = final_rows(setting.rows)
+    finals = results(setting.rows)
     figure, axes = plt.subplots(figsize=(5.6, 4))
     for i, variant in enumerate(variants_in(finals)):
         runs = finals[finals.variant == variant]
@@ -168,7 +189,7 @@ def draw_depth(setting: Setting, at: str = "") -> Figure:
 
 def draw_rates(setting: Setting) -> Figure:
     """Final training error against the learning rate: a panel per variant, a colour per depth, every seed a mark."""
-    finals = final_rows(setting.rows)
+    finals = results(setting.rows)
     variants = variants_in(finals)
     figure, axes = plt.subplots(1, len(variants), figsize=(1.2 + 4.2 * len(variants), 4), sharey=True, squeeze=False)
     colours = depth_colours(finals)
@@ -185,7 +206,7 @@ def draw_rates(setting: Setting) -> Figure:
         panel.set_title(variant)
         panel.set_xlabel("learning rate")
     axes[0][0].set_ylabel("final training error (%)")
-    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    axes[0][-1].legend(handles=_depth_handles(colours), loc="upper left", bbox_to_anchor=(1.01, 1))
     return _titled(figure, setting)
 
 
@@ -197,7 +218,8 @@ def depth_colours(rows: pd.DataFrame) -> dict[int, str]:
 
 
 def _titled(figure: Figure, setting: Setting, at: str = "") -> Figure:
-    running = "running" in set(setting.rows.state)
-    figure.suptitle(setting.title + (f", {at}" if at else "") + (" (still running)" if running else ""), fontsize=10)
+    more = (f", {at}" if at else "") + (" (still running)" if "running" in set(setting.rows.state) else "")
+    # At 10 points a character is about 0.075 inches wide.
+    figure.suptitle(setting.wrapped_title(int(figure.get_figwidth() / 0.075), more), fontsize=10)
     figure.tight_layout()
     return figure

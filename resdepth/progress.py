@@ -19,11 +19,11 @@ _WIDE = 110  # columns
 
 
 @contextmanager
-def choose_observer(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], "Silent"]]:
+def choose_observer(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], "Observer"]]:
     """A maker of what the runs report to. Other launchers' jobs leave this process: they print lines of their own."""
     leaves_process = any(o.lstrip("+").startswith("hydra/launcher=") and "basic" not in o for o in plan.hydra_overrides)
     if quiet:
-        yield Silent
+        yield Observer
     elif leaves_process or not sys.stdout.isatty():
         shared = None if leaves_process else Lines(total=len(plan.pending))
         yield Lines if shared is None else lambda: shared
@@ -32,8 +32,8 @@ def choose_observer(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], "Silent
             yield lambda: live
 
 
-class Silent:
-    """Reports nothing; what the others build on."""
+class Observer:
+    """Who is told how the runs go. This one says nothing; the others build on it."""
 
     def began(self, run: PlannedRun, epochs_done: int) -> None: ...
     def stepped(self, iteration: int) -> None: ...
@@ -51,7 +51,7 @@ def _ending(run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> str:
 
 
 @dataclass
-class Lines(Silent):
+class Lines(Observer):
     """Plain lines, for a pipe, a file or a batch job: at most one every two seconds, and one at each run's end."""
 
     total: int = 0
@@ -78,13 +78,13 @@ class Lines(Silent):
         print(_ending(run, outcome, last), flush=True)
 
 
-class Live(Silent):
+class Live(Observer):
     """Two bars that move: the run (epoch, error, images a second, time left) and the sweep."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        text = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis"))
-        left = TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True, min_width=11))
+        text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+        left = TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True, min_width=11))
         console = Console()
         bar = BarColumn(bar_width=24 if console.width >= _WIDE else 8)
         self._progress = Progress(SpinnerColumn(), text, bar, left, console=console, expand=False)
@@ -129,7 +129,7 @@ class Live(Silent):
         self._done += self._weights[run.directory]
         self._iteration = 0
         self._progress.update(self._run_bar, visible=False)
-        self._progress.console.print(_ending(run, outcome, last), highlight=False)
+        self._progress.console.print(_ending(run, outcome, last), highlight=False, markup=False)
         self._bar(self._sweep_bar, self._done, self._started, self._before)
 
     def _show(self) -> None:

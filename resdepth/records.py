@@ -7,6 +7,7 @@ outcome.json    how the run ended; absent while it runs
 import csv
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,12 +16,13 @@ from typing import Any
 from resdepth.errors import RecordError
 
 SCHEMA_VERSION = 1
-METRICS, CONFIG, ENVIRONMENT, OUTCOME, CHECKPOINT = (
+METRICS, CONFIG, ENVIRONMENT, OUTCOME, CHECKPOINT, FAILURE = (
     "metrics.csv",
     "config.yaml",
     "environment.json",
     "outcome.json",
     "checkpoint.pt",
+    "failure.txt",
 )
 
 
@@ -56,7 +58,7 @@ class EpochRecord:
 
 
 COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(EpochRecord))
-# NaN means "not measured" in these columns only; a loss that is not a number is written as it is.
+# NaN means "not measured" in these columns; a training loss that is not a number is written as it is.
 _MEASURED = ("train_error_clean", "test_loss", "test_error")
 _PARSERS: dict[str, Any] = {f.name: f.type for f in fields(EpochRecord)}  # int, float or str
 
@@ -88,6 +90,10 @@ class MetricsWriter:
     def write(self, record: EpochRecord) -> None:
         self._write(to_row(record))
 
+    def sync(self) -> None:
+        """Have the rows on the disk, before a checkpoint that builds on them."""
+        os.fsync(self._file.fileno())
+
     def _write(self, row: Sequence[str]) -> None:
         self._csv.writerow(row)
         self._file.flush()
@@ -112,7 +118,10 @@ def read_rows(path: Path) -> list[EpochRecord]:
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
     whole = text[: text.rfind("\n") + 1]
-    lines = [] if not whole else list(csv.reader(whole.splitlines(), strict=True))
+    try:
+        lines = list(csv.reader(whole.splitlines(), strict=True))
+    except csv.Error as error:
+        raise RecordError(f"{path}: is no CSV: {error}") from error
     if not lines:
         return []
     if tuple(lines[0]) != COLUMNS:

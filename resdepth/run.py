@@ -1,19 +1,23 @@
 """One run: from a planned run to its directory of results."""
 
+import contextlib
 import json
 import time
 import traceback
 from collections.abc import Iterator
-from typing import Protocol
+from pathlib import Path
+from typing import Any
 
 from resdepth import device as devices
 from resdepth import rundir
 from resdepth.data import sources
 from resdepth.data.resident import reside
-from resdepth.errors import ResdepthError
+from resdepth.errors import ResdepthError, RunError
+from resdepth.progress import Observer
 from resdepth.records import (
     CHECKPOINT,
     ENVIRONMENT,
+    FAILURE,
     METRICS,
     OUTCOME,
     EpochRecord,
@@ -28,17 +32,6 @@ from resdepth.sweep import PlannedRun
 from resdepth.training import checkpoint
 from resdepth.training.loop import Training
 
-FAILURE = "failure.txt"
-
-
-class Observer(Protocol):
-    """Who is told how the runs go: the progress display."""
-
-    def began(self, run: PlannedRun, epochs_done: int) -> None: ...
-    def stepped(self, iteration: int) -> None: ...
-    def recorded(self, record: EpochRecord) -> None: ...
-    def ended(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None: ...
-
 
 def run(planned: PlannedRun, observer: Observer) -> Outcome:
     """Train one net from where its directory stands, and leave rows, configuration, environment and outcome there.
@@ -52,12 +45,12 @@ def run(planned: PlannedRun, observer: Observer) -> Outcome:
             observer.recorded(last)
         state = "diverged" if last is not None and last.diverged else "finished"
         outcome = Outcome(state, time.perf_counter() - started)
+        write_outcome(planned.directory, outcome)
+        # Only now: without its checkpoint and without an outcome the run would start over.
         if not planned.config.keep_checkpoint:
             (planned.directory / CHECKPOINT).unlink(missing_ok=True)
     except Exception as error:
         outcome = _failed(planned, error, time.perf_counter() - started)
-    if planned.directory.is_dir():
-        write_outcome(planned.directory, outcome)
     observer.ended(planned, outcome, last)
     return outcome
 
@@ -70,7 +63,7 @@ def _epochs(planned: PlannedRun, observer: Observer) -> Iterator[EpochRecord]:
     training = Training(config, reside(sources.load(config.data), config.recipe.normalise, device))
     folder.mkdir(parents=True, exist_ok=True)
     rundir.write_config(folder, config)
-    write_text(folder / ENVIRONMENT, json.dumps(devices.describe(device), indent=2) + "\n")
+    _write_environment(folder / ENVIRONMENT, devices.describe(device))
     for name in (OUTCOME, FAILURE):
         (folder / name).unlink(missing_ok=True)
     done = _resume(planned, training)
@@ -84,6 +77,7 @@ def _epochs(planned: PlannedRun, observer: Observer) -> Iterator[EpochRecord]:
             is_last = record.iteration == training.schedule.iterations
             is_due = time.monotonic() - saved >= config.checkpoint_seconds
             if (is_due and not is_last) or (is_last and config.keep_checkpoint):
+                metrics.sync()
                 checkpoint.save(folder / CHECKPOINT, training.state_dict())
                 saved = time.monotonic()
             yield record
@@ -95,19 +89,37 @@ def _resume(planned: PlannedRun, training: Training) -> list[EpochRecord]:
     if saved.exists():
         training.load_state_dict(checkpoint.load(saved, training.data.mean.device))
     rows = [row for row in read_rows(metrics) if row.epoch <= training.epoch] if training.epoch else []
+    if [row.epoch for row in rows] != list(range(1, training.epoch + 1)):
+        raise RunError(
+            f"{metrics}: lacks rows of epochs 1 to {training.epoch}; remove {saved.name} to start the run over"
+        )
     write_rows(metrics, rows)
     return rows
 
 
+def _write_environment(path: Path, environment: dict[str, Any]) -> None:
+    """Where the run is executed; where it was begun elsewhere, that too, as `continued_from`."""
+    if path.exists():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        before = earlier.pop("continued_from", None)
+        chain = before if earlier == environment else {**earlier, **({"continued_from": before} if before else {})}
+        environment = {**environment, **({"continued_from": chain} if chain else {})}
+    write_text(path, json.dumps(environment, indent=2) + "\n")
+
+
 def _failed(planned: PlannedRun, error: Exception, seconds: float) -> Outcome:
-    if isinstance(error, ResdepthError):
-        return Outcome("failed", seconds, str(error))
-    line = (str(error).strip().splitlines() or [""])[0]
-    message = f"{type(error).__name__}: {line}"
-    if planned.directory.is_dir():
-        (planned.directory / FAILURE).write_text(traceback.format_exc(), encoding="utf-8")
-        message += f" (the traceback is in {planned.directory / FAILURE})"
-    if "out of memory" in line.lower():
-        half = planned.config.recipe.batch_size // 2
-        message = f"out of memory on the device; say recipe.batch_size={half} or a lower depth"
-    return Outcome("failed", seconds, message)
+    """What went wrong, in one line, left in the run's directory with its traceback as far as that can be written."""
+    folder, message = planned.directory, str(error)
+    if not isinstance(error, ResdepthError):
+        line = (message.strip().splitlines() or [""])[0]
+        message = f"{type(error).__name__}: {line} (the traceback is in {folder.name}/{FAILURE})"
+        if isinstance(error, MemoryError) or "out of memory" in line.lower() or "allocate memory" in line.lower():
+            half = planned.config.recipe.batch_size // 2
+            message = f"out of memory on the device; say recipe.batch_size={half} or a lower depth"
+    outcome = Outcome("failed", seconds, message)
+    # The disk may be what failed: what is known is said in any case.
+    with contextlib.suppress(OSError):
+        if folder.is_dir():
+            (folder / FAILURE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+            write_outcome(folder, outcome)
+    return outcome

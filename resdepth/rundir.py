@@ -7,7 +7,7 @@ The name comes from the configuration, never from the clock: the same command fi
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path, PurePath
@@ -15,17 +15,15 @@ from typing import Any
 
 import yaml
 
-from resdepth.config import EXECUTION_KEYS, DataConfig, RunConfig, flatten, identity
-from resdepth.errors import ConfigError, RecordError
-from resdepth.records import CONFIG, read_outcome, write_text
+from resdepth.config import EXECUTION_KEYS, RunConfig, flatten, identity
+from resdepth.errors import ConfigError, RecordError, expanded
+from resdepth.records import CONFIG, FAILURE, OUTCOME, read_outcome, write_text
 from resdepth.variants import VARIANTS
 
 NEW, FINISHED, CONTINUED, FAILED = "new", "finished", "to be continued", "failed before, to be tried again"
 # What a variant without a shortcut does not have, so that it does not tell such runs apart.
 SHORTCUT_KEYS = ("model.shortcut", "model.zero_init_residual")
 _LONGEST = 120
-# A path may be absolute and says nothing about the numbers; of a user's data the file's name is kept.
-_UNWRITTEN = ("results", "root", "device", "download", "checkpoint_seconds", "keep_checkpoint")
 
 
 def run_identity(config: RunConfig) -> dict[str, Any]:
@@ -40,12 +38,15 @@ def directory(config: RunConfig, differences: Iterable[tuple[str, Any]]) -> Path
     if config.data.fingerprint:
         kept.append(("data", config.data.fingerprint[:8]))
     parts = [f"{config.variant}-{config.depth}-s{config.seed}", *(f"{k}={_spell(v)}" for k, v in kept)]
-    label = ",".join(parts)
+    return expanded("results", config.results) / config.name / safe_name(",".join(parts))
+
+
+def safe_name(label: str) -> str:
+    """The label as a file name on any system, at most 120 characters; what had to be cut or replaced ends in a hash."""
     safe = re.sub(r"[^A-Za-z0-9._=,+-]", "_", label)
-    if safe != label or len(safe) > _LONGEST:
-        digest = sha256(repr(sorted(run_identity(config).items())).encode()).hexdigest()[:8]
-        safe = f"{safe[: _LONGEST - 9]},{digest}"
-    return Path(config.results).expanduser() / config.name / safe
+    if safe == label and len(safe) <= _LONGEST:
+        return safe
+    return f"{safe[: _LONGEST - 9]},{sha256(label.encode()).hexdigest()[:8]}"
 
 
 def _spell(value: Any) -> str:
@@ -57,17 +58,18 @@ def _spell(value: Any) -> str:
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
-    """The whole resolved configuration but for where and how it was executed. Holds no absolute path."""
-
-    def written(tree: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {k: v for k, v in tree.items() if k not in _UNWRITTEN}
-        return {k: written(v) if isinstance(v, Mapping) else v for k, v in kept.items()}
-
-    tree = written(asdict(config))
+    """The whole resolved configuration but for where and how it was executed, so that it holds no absolute path."""
+    skipped = {*EXECUTION_KEYS} if VARIANTS[config.variant].has_shortcut else {*EXECUTION_KEYS, *SHORTCUT_KEYS}
+    tree: dict[str, Any] = {}
+    for key, value in flatten(asdict(config)):
+        if key not in skipped:
+            *groups, leaf = key.split(".")
+            branch = tree
+            for group in groups:
+                branch = branch.setdefault(group, {})
+            branch[leaf] = value
     if config.data.path is not None:
         tree["data"]["path"] = PurePath(config.data.path).name
-    if not VARIANTS[config.variant].has_shortcut:
-        tree["model"] = {k: v for k, v in tree["model"].items() if f"model.{k}" not in SHORTCUT_KEYS}
     write_text(folder / CONFIG, yaml.safe_dump(tree, sort_keys=False))
 
 
@@ -78,15 +80,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecordError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
-    if not isinstance(tree, dict):
-        raise RecordError(f"{path}: is not a run's configuration")
-    return dict(flatten(tree))
+    found = dict(flatten(tree)) if isinstance(tree, dict) else {}
+    if not {"depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr"} <= found.keys():
+        raise RecordError(f"{path}: is not a run's configuration; move its folder away")
+    return found
 
 
 def state(folder: Path, config: RunConfig) -> str:
     """NEW, FINISHED, CONTINUED or FAILED. Raises ConfigError where the directory holds something else."""
     if not (folder / CONFIG).exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(not _is_leftover(file) for file in folder.iterdir())):
             raise ConfigError(
                 "name", config.name, f"{folder} exists and is not a run of this program; choose another name="
             )
@@ -98,11 +101,16 @@ def state(folder: Path, config: RunConfig) -> str:
     return FINISHED if outcome.is_result else FAILED
 
 
+def _is_leftover(file: Path) -> bool:
+    """What a run may leave that was broken off before its configuration was written."""
+    return file.suffix == ".part" or file.name in (OUTCOME, FAILURE)
+
+
 def _refuse_other_run(folder: Path, config: RunConfig) -> None:
     # A key that came into the schema later holds its default in older runs.
-    defaults = identity(RunConfig(name="x", data=DataConfig(name="x")))
+    defaults = identity(RunConfig())
     there, here = read_config(folder), run_identity(config)
-    odd = [k for k, v in here.items() if k not in EXECUTION_KEYS and there.get(k, defaults.get(k)) != v]
+    odd = [k for k, v in here.items() if there.get(k, defaults.get(k)) != v]
     if odd:
         listed = ", ".join(f"{k}={there.get(k, defaults.get(k))} there, {here[k]} here" for k in odd[:3])
         more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""

@@ -6,15 +6,17 @@ from typing import Any
 import pandas as pd
 
 from resdepth.paper import paper_test_error
-from resdepth.tables import RUNNING, Setting, final_rows, variants_in
+from resdepth.settings import RATE, Setting, final_rows, results, variants_in
 
-RATE = "recipe.lr"
 # Percentage points of training error below which two nets are said to train equally well.
 _EQUAL = 1.0
 
 
 def summarise(setting: Setting) -> pd.DataFrame:
-    """A row per variant and depth: final errors (percent, mean and deviation over seeds), seconds, the paper's."""
+    """A row per variant and depth: final errors (percent, mean and deviation over seeds), seconds, the paper's.
+
+    Runs that have not ended with a result are noted, and counted only where no other run of the net has.
+    """
     finals = final_rows(setting.rows)
     rows = []
     for variant in variants_in(finals):
@@ -23,8 +25,9 @@ def summarise(setting: Setting) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _summary_row(setting: Setting, variant: str, depth: int, runs: pd.DataFrame) -> dict[str, Any]:
-    state = ", ".join(f"{n} {s}" for s, n in runs.state.value_counts().items() if s != "finished")
+def _summary_row(setting: Setting, variant: str, depth: int, all_runs: pd.DataFrame) -> dict[str, Any]:
+    note = ", ".join(f"{n} {s}" for s, n in all_runs.state.value_counts().items() if s != "finished")
+    runs = results(setting.rows[setting.rows.run.isin(all_runs.run)])
     return {
         "experiment": setting.experiment,
         "setting": setting.label,
@@ -37,13 +40,13 @@ def _summary_row(setting: Setting, variant: str, depth: int, runs: pd.DataFrame)
         "test_error_std": runs.test_error.std(ddof=1),
         "seconds": runs.seconds.mean(),
         "paper_test_error": paper_test_error({str(k): v for k, v in runs.iloc[0].to_dict().items()}),
-        "note": state,
+        "note": note,
     }
 
 
 def at_best_rate(setting: Setting) -> Setting:
     """Of each variant and depth, the runs at the learning rate with the lowest mean final training error."""
-    finals = final_rows(setting.rows)
+    finals = results(setting.rows)
     means = finals.groupby(["variant", "depth", RATE]).train_error.mean().reset_index()
     best = means.loc[means.groupby(["variant", "depth"]).train_error.idxmin(), ["variant", "depth", RATE]]
     return Setting(setting.experiment, setting.keys, setting.rows.merge(best, on=["variant", "depth", RATE]))
@@ -68,13 +71,13 @@ def verdict(setting: Setting) -> str:
 
 
 def _verdict_on(setting: Setting, variant: str) -> Iterator[str]:
-    finals = final_rows(setting.rows)
+    finals = results(setting.rows)
     finals = finals[finals.variant == variant]
     means = finals.groupby("depth").train_error.mean()
     if means.empty:
         return
     low, high = int(means.index.min()), int(means.index.max())
-    unsure = "" if RUNNING not in set(finals.state) else ", still running"
+    unsure = "".join(f", {state}" for state in ("running", "failed") if state in set(finals.state))
     if low == high:
         yield f"{variant}: {low} layers train to {means[low]:.1f} %{unsure}"
         return

@@ -52,6 +52,11 @@ class Plan:
     repeated: int
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """The experiments' folders, in order."""
+        return tuple(dict.fromkeys(run.directory.parent for run in self.runs))
+
+    @property
     def pending(self) -> tuple[PlannedRun, ...]:
         return tuple(run for run in self.runs if run.state != rundir.FINISHED)
 

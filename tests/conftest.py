@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from resdepth.progress import Silent
+from resdepth.progress import Observer
 from resdepth.records import Outcome
 from resdepth.run import run
 from resdepth.sweep import make_plan
@@ -40,7 +40,7 @@ def command(*words, cwd=ROOT, **environment):
 
 def train_here(*overrides) -> list[Outcome]:
     """Train a plan in this process, without Hydra's launcher."""
-    return [run(planned, Silent()) for planned in make_plan(overrides).pending]
+    return [run(planned, Observer()) for planned in make_plan(overrides).pending]
 
 
 @pytest.fixture(scope="session")

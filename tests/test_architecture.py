@@ -9,8 +9,20 @@ from conftest import ROOT
 PACKAGE = ROOT / "resdepth"
 FLOORS = (
     ("errors", "variants", "config", "records", "__init__"),
-    ("data.dataset", "data.own", "data.sources", "models.size", "training.schedule", "rundir", "paper"),
-    ("hydra_errors", "compose", "launch", "sweep", "tables", "summary", "plots", "display", "progress"),
+    ("data.dataset", "data.own", "data.sources", "models.size", "training.schedule", "rundir"),
+    (
+        "paper",
+        "hydra_errors",
+        "compose",
+        "launch",
+        "sweep",
+        "tables",
+        "settings",
+        "summary",
+        "plots",
+        "display",
+        "progress",
+    ),
     ("device", "data.augment", "data.resident", "models.shortcuts", "models.conv"),
     ("training.step", "training.loop", "training.checkpoint"),
     ("run", "execute"),

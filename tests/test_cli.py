@@ -168,5 +168,5 @@ def test_an_installed_wheel_works_from_anywhere(tmp_path):
     assert sorted(p.name for p in (work / "results" / "digits").iterdir()) == [
         f"{v}-8-s0,recipe=fast,data.limit=128" for v in ("plain", "residual")
     ]
-    assert "rate 0.07, 1 epoch)" in done.stdout
+    assert "rate 0.07, 1 epoch, data.limit 128)" in done.stdout
     assert (site / "resdepth" / "configs" / "config.yaml").exists()

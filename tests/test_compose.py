@@ -72,6 +72,8 @@ def test_the_default_sweep_is_the_question():
         (["depth=8", "variant=plain", "seed=0,1"], [(8, "plain", 0), (8, "plain", 1)]),
         (["+depth=8", "++variant=plain", "seed=3"], [(8, "plain", 3)]),
         (["~hydra.sweeper.params.depth", "variant=plain"], [(20, "plain", 0)]),
+        (["~depth", "variant=plain"], [(20, "plain", 0)]),
+        (["experiment=null", "depth=8", "variant=plain"], [(8, "plain", 0)]),
         (["hydra.sweeper.params.depth='8,14'", "variant=plain"], [(8, "plain", 0), (14, "plain", 0)]),
     ],
 )
@@ -102,6 +104,7 @@ def test_epochs_take_the_place_of_iterations_and_the_other_way_round():
 def test_one_run_takes_no_axis_of_the_default_sweep():
     assert [(c.depth, c.variant) for c in configs(swept=False)] == [(20, "residual")]
     assert [(c.depth, c.variant) for c in configs("depth=56", "variant=plain", swept=False)] == [(56, "plain")]
+    assert [(c.depth, c.variant) for c in configs("experiment=digits_1202", swept=False)] == [(1202, "residual")]
 
 
 def test_a_folder_of_ones_own_adds_data_and_recipes(tmp_path):
@@ -154,6 +157,11 @@ BAD = {
     "precision=fp16": "precision=fp16: choose one of fp32, tf32, bf16",
     "name=../../x": "name='../../x': names a folder below the results",
     "name=/tmp/x": "name='/tmp/x': names a folder below the results",
+    "name=published": "name=published: is the folder of the results that came with the program",
+    "recipe.name=a/b": "recipe.name='a/b': use letters",
+    "recipe.milestones=[a]": "recipe.milestones=[a]: needs a list",
+    "seed=3000000000": "seed=3000000000: needs a number at least 0 and at most 2,147,483,647",
+    "results='~nouser/x'": "results=~nouser/x: names a home folder that does not exist",
     "name=''": "name='': names a folder below the results",
     "checkpoint_seconds=-1": "checkpoint_seconds=-1.0: needs a number at least 0",
     "recipe.lr=-1": "recipe.lr=-1.0: needs a number above 0",

@@ -126,6 +126,7 @@ BAD_NPZ = {
     "pixels from -5": lambda a: spoil(a, x_train=a["x_train"].astype(int) - 5 - a["x_train"].min()),
     "pixels from nan": lambda a: spoil(a, x_train=np.full(a["x_train"].shape, np.nan)),
     "different shapes": lambda a: spoil(a, x_test=a["x_test"][:, :4]),
+    "channels first": lambda a: spoil(a, x_train=np.zeros((60, 3, 8, 8), dtype=np.uint8)),
     "none of them 0": lambda a: spoil(a, x_train=a["x_train"][:0], y_train=a["y_train"][:0]),
 }
 
@@ -139,8 +140,29 @@ def test_a_bad_npz_is_refused_in_one_line(tmp_path, images, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_npz_is_refused(tmp_path):
-    (tmp_path / "a.npz").write_bytes(b"not a zip file")
+def truncated(images):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **images)
+    return buffer.getvalue()[:-200]
+
+
+def flipped(images):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **images)
+    content = bytearray(buffer.getvalue())
+    content[200:240] = bytes(40)
+    return bytes(content)
+
+
+def one_array(images):
+    buffer = io.BytesIO()
+    np.save(buffer, images["x_train"])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("content", [lambda _: b"not a zip file", lambda _: b"", truncated, flipped, one_array])
+def test_a_file_that_is_no_npz_is_refused(tmp_path, images, content):
+    (tmp_path / "a.npz").write_bytes(content(images))
     with pytest.raises(DataError, match=r"is no \.npz of plain arrays"):
         sources.load(DataConfig(source="npz", path=str(tmp_path / "a.npz")))
 

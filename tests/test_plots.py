@@ -7,7 +7,8 @@ from test_tables import one_setting, write_run
 
 from resdepth.errors import ConfigError
 from resdepth.plots import depth_colours, draw, draw_curves, draw_depth, draw_rates, plot
-from resdepth.tables import load_results, settings
+from resdepth.settings import settings
+from resdepth.tables import load_results
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +108,34 @@ def test_a_diverged_run_is_marked(tmp_path):
     mark = lines(figure.axes[0])["plain-20 diverged"]
     assert (mark.get_marker(), mark.get_xdata().tolist(), mark.get_ydata().tolist()) == ("x", [2], [90.0])
     assert "diverged" in [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
+
+
+def test_a_diverged_seed_does_not_move_the_mean_of_the_others(tmp_path):
+    write_run(tmp_path, seed=0, train_error=5.0)
+    write_run(tmp_path, seed=1, train_error=7.0)
+    write_run(tmp_path, seed=2, train_error=90.0, state="diverged")
+    found = lines(draw_curves(one_setting(tmp_path)).axes[0])
+    assert found["plain-20 train_error"].get_ydata()[-1] == pytest.approx(6)
+    assert found["plain-20 train_error seed 2"].get_ydata()[-1] == pytest.approx(90)
+
+
+def test_no_panel_is_cut_off_at_the_range_of_another(tmp_path):
+    write_run(tmp_path, "plain", train_error=5.0, test_error=6.0)
+    write_run(tmp_path, "residual", train_error=80.0, test_error=99.0)
+    for axes in draw_curves(one_setting(tmp_path)).axes:
+        assert axes.get_ylim()[0] == 0
+        assert 99 <= axes.get_ylim()[1] <= 100
+
+
+def test_a_clean_error_that_was_never_measured_is_said_to_be_missing(small_results, tmp_path):
+    _, problems = plot(small_results, tmp_path, ("png",), "clean", "epoch")
+    assert "no run measured train_error_clean; sweep with recipe.eval_clean=true" in problems[0]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(small_results, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(ConfigError, match=r"--out=.*taken"):
+        plot(small_results, tmp_path / "taken", ("png",), "error", "epoch")
 
 
 def test_rates_are_drawn_where_an_experiment_swept_them(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, command
 
 from resdepth.cli import app
-from resdepth.hydra_errors import known_keys
+from resdepth.config import known_keys
 from resdepth.records import EpochRecord
 from resdepth.sweep import make_plan
 

@@ -9,9 +9,11 @@ from conftest import TINY, train_here
 
 import resdepth.execute
 import resdepth.run
+from resdepth import display
 from resdepth.errors import ConfigError
 from resdepth.execute import estimate_seconds, execute
-from resdepth.progress import Silent
+from resdepth.progress import Observer
+from resdepth.records import read_rows, write_rows
 from resdepth.sweep import make_plan
 
 
@@ -109,7 +111,7 @@ def test_a_folder_that_is_no_run_is_left_alone():
 
 
 def execute_here(*words):
-    return execute(make_plan(words), Silent)
+    return execute(make_plan(words), Observer)
 
 
 def test_a_sweep_goes_through_hydras_launcher_and_leaves_only_runs():
@@ -118,6 +120,59 @@ def test_a_sweep_goes_through_hydras_launcher_and_leaves_only_runs():
     files = sorted(p.name for p in Path("results/digits/plain-8-s0,data.limit=128,recipe.epochs=2").iterdir())
     assert files == ["config.yaml", "environment.json", "metrics.csv", "outcome.json"]
     assert [p.name for p in Path("results").iterdir()] == ["digits"]
+
+
+def test_a_sweep_over_data_or_names_reports_every_folder(capsys):
+    words = ["depth=8", "variant=plain", "name=a,b", *TINY]
+    plan = make_plan(words)
+    execute(plan, Observer)
+    display.print_results(plan)
+    assert capsys.readouterr().out.count("plain ") >= 2
+    display.announce(plan)
+    assert "results in results/a and results/b." in capsys.readouterr().out
+
+
+def test_hydras_change_of_folder_does_not_take_the_results_along():
+    outcomes = execute_here("depth=8", "variant=plain", "hydra.job.chdir=true", *TINY)
+    assert outcomes[0].state == "finished"
+    assert len(list(Path("results/digits").iterdir())) == 1
+
+
+def test_an_experiment_is_refused_a_config_dir_with_a_main_file(tmp_path):
+    (tmp_path / "config.yaml").write_text("depth: 8\n")
+    with pytest.raises(ConfigError, match=r"holds a config\.yaml"):
+        make_plan([], tmp_path)
+
+
+def test_what_a_broken_start_leaves_is_no_obstacle():
+    (run,) = make_plan(["depth=8", "variant=plain", *TINY]).runs
+    run.directory.mkdir(parents=True)
+    for name in ("config.yaml.part", "failure.txt"):
+        (run.directory / name).write_text("")
+    assert make_plan(["depth=8", "variant=plain", *TINY]).runs[0].state == "new"
+
+
+def test_a_checkpoint_without_its_rows_is_refused():
+    words = ("depth=8", "variant=plain", "keep_checkpoint=true", *TINY)
+    train_here(*words)
+    (run,) = make_plan(words).runs
+    (run.directory / "outcome.json").unlink()
+    write_rows(run.directory / "metrics.csv", read_rows(run.directory / "metrics.csv")[1:])
+    (outcome,) = train_here(*words)
+    assert outcome.state == "failed"
+    assert "lacks rows of epochs 1 to 2; remove checkpoint.pt" in outcome.message
+
+
+def test_a_run_continued_elsewhere_names_both_environments():
+    words = ("depth=8", "variant=plain", *TINY)
+    train_here(*words)
+    (run,) = make_plan(words).runs
+    path = run.directory / "environment.json"
+    path.write_text(path.read_text().replace('"threads": 1', '"threads": 7'))
+    (run.directory / "outcome.json").unlink()
+    train_here(*words)
+    environment = json.loads(path.read_text())
+    assert (environment["threads"], environment["continued_from"]["threads"]) == (1, 7)
 
 
 def test_a_launcher_with_processes_of_its_own_does_the_same():

@@ -13,8 +13,9 @@ from resdepth import rundir
 from resdepth.config import DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError
 from resdepth.records import SCHEMA_VERSION, EpochRecord, Outcome, write_outcome, write_rows
+from resdepth.settings import final_rows, settings
 from resdepth.summary import at_best_rate, best_rates, summarise, verdict
-from resdepth.tables import final_rows, load_results, read_results, settings
+from resdepth.tables import load_results, read_results
 
 
 def write_run(results, variant="plain", depth=20, seed=0, train_error=1.0, test_error=2.0, **keys):
@@ -24,10 +25,13 @@ def write_run(results, variant="plain", depth=20, seed=0, train_error=1.0, test_
     length = {"epochs": epochs, "iterations": keys.get("iterations")}
     config = RunConfig(
         depth=depth, variant=variant, seed=seed, name=keys.get("name", "exp"), results=str(results),
-        data=DataConfig(name=dataset), model=ModelConfig(name="conv", shortcut=shortcut),
+        precision=keys.get("precision", "fp32"), data=DataConfig(name=dataset, limit=keys.get("limit")),
+        model=ModelConfig(name="conv", shortcut=shortcut, width=keys.get("width", 16)),
         recipe=RecipeConfig(name=keys.get("recipe", dataset), lr=lr, **length),
     )  # fmt: skip
-    folder = rundir.directory(config, [("recipe.lr", lr), ("model.shortcut", shortcut)])
+    defaults = {"recipe.lr": 0.02, "model.shortcut": "A"}
+    given = {"recipe.lr": lr, "model.shortcut": shortcut}
+    folder = rundir.directory(config, [(k, v) for k, v in given.items() if v != defaults[k]])
     folder.mkdir(parents=True)
     rundir.write_config(folder, config)
     row = EpochRecord(
@@ -110,6 +114,46 @@ def test_plain_runs_stand_beside_every_shortcut(tmp_path):
     ]
 
 
+def test_a_plain_run_that_stands_beside_no_other_is_a_setting_of_its_own(tmp_path):
+    write_run(tmp_path, "plain", lr=0.05)
+    for shortcut in "AB":
+        write_run(tmp_path, "residual", shortcut=shortcut)
+    table = load_results(tmp_path)
+    found = settings(table)
+    assert len(found) == 3
+    assert {run for setting in found for run in setting.rows.run} == set(table.run)
+
+
+def test_one_data_set_under_two_file_names_is_one_setting(tmp_path):
+    for depth, path in ((8, "a.npz"), (14, "b.npz")):
+        folder = write_run(tmp_path, depth=depth)
+        config = folder / "config.yaml"
+        config.write_text(
+            config.read_text().replace("path: null", f"path: {path}").replace("data:", f"data:\n  path: {path}")
+        )
+    assert set(load_results(tmp_path)["data.path"]) == {"a.npz", "b.npz"}
+    assert len(settings(load_results(tmp_path))) == 1
+
+
+def test_a_key_that_another_one_implies_is_not_told_twice(tmp_path):
+    write_run(tmp_path, dataset="digits", epochs=2)
+    write_run(tmp_path, depth=26, dataset="mnist", epochs=3, lr=0.1)
+    assert [s.label for s in settings(load_results(tmp_path))] == ["dataset=digits", "dataset=mnist"]
+
+
+def test_runs_that_have_not_ended_well_do_not_count_beside_those_that_have(tmp_path):
+    write_run(tmp_path, depth=20, seed=0, train_error=1.0)
+    write_run(tmp_path, depth=20, seed=1, train_error=90.0, state="failed")
+    write_run(tmp_path, depth=32, seed=0, train_error=1.5)
+    (write_run(tmp_path, depth=32, seed=1, train_error=95.0) / "outcome.json").unlink()
+    setting = one_setting(tmp_path)
+    table = summarise(setting)
+    assert list(zip(table.depth, table.seeds, table.train_error, table.note, strict=True)) == [
+        (20, 1, 1.0, "1 failed"), (32, 1, 1.5, "1 running"),
+    ]  # fmt: skip
+    assert "32 layers train no worse than 20 (1.5 % against 1.0 %)" in verdict(setting)
+
+
 def test_final_rows_are_the_last_of_each_run_not_the_best(tmp_path):
     write_run(tmp_path, train_error=70.0)
     (row,) = final_rows(load_results(tmp_path)).to_dict("records")
@@ -155,11 +199,14 @@ def test_each_variant_and_depth_is_taken_at_its_best_rate(tmp_path):
         ({"variant": "residual", "depth": 56, "shortcut": "B"}, None),
         ({"variant": "residual", "depth": 56, "iterations": 1000}, None),
         ({"variant": "residual", "depth": 56, "dataset": "cifar100"}, None),
-        ({"variant": "residual", "depth": 56, "recipe": "short"}, None),
+        ({"variant": "residual", "depth": 56, "lr": 0.05}, None),
+        ({"variant": "residual", "depth": 56, "width": 32}, None),
+        ({"variant": "residual", "depth": 56, "limit": 500}, None),
+        ({"variant": "residual", "depth": 56, "precision": "bf16"}, 6.97),
     ],
 )
 def test_the_papers_figure_stands_beside_ours_where_it_applies(tmp_path, keys, expected):
-    write_run(tmp_path, **{"dataset": "cifar10", "recipe": "cifar10", "epochs": None, "iterations": 64_000, **keys})
+    write_run(tmp_path, **{"dataset": "cifar10", "lr": 0.1, "epochs": None, "iterations": 64_000, **keys})
     (row,) = summarise(one_setting(tmp_path)).to_dict("records")
     assert row["paper_test_error"] == expected
 

@@ -12,7 +12,7 @@ from conftest import TINY, train_here
 from resdepth.config import DataConfig, RecipeConfig, RunConfig
 from resdepth.data import sources
 from resdepth.data.resident import reside
-from resdepth.progress import Silent
+from resdepth.progress import Observer
 from resdepth.records import read_rows, to_row
 from resdepth.run import run
 from resdepth.sweep import make_plan
@@ -60,7 +60,7 @@ def test_a_run_continued_from_a_checkpoint_is_the_same_run(tmp_path):
     assert start + rows(second.epochs()) == whole
 
 
-class StopAfter(Silent):
+class StopAfter(Observer):
     """Breaks a run off as a kill would, after so many epochs."""
 
     def __init__(self, epochs):
@@ -82,7 +82,7 @@ def test_a_broken_run_is_continued_without_a_row_lost_or_doubled(tmp_path, check
         run(planned, StopAfter(2))
     (planned,) = make_plan(broken).runs
     assert planned.state == "to be continued"
-    assert run(planned, Silent()).state == "finished"
+    assert run(planned, Observer()).state == "finished"
     name = planned.label
     assert metrics(tmp_path / "broken" / "digits" / name) == metrics(tmp_path / "whole" / "digits" / name)
     assert make_plan(broken).pending == ()

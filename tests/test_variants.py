@@ -6,17 +6,18 @@ from conftest import TINY
 
 from resdepth.execute import execute
 from resdepth.plots import draw
-from resdepth.progress import Silent
+from resdepth.progress import Observer
+from resdepth.settings import settings
 from resdepth.summary import summarise, verdict
 from resdepth.sweep import make_plan
-from resdepth.tables import load_results, settings
+from resdepth.tables import load_results
 from resdepth.variants import VARIANTS, Variant
 
 
 def test_a_third_variant_is_swept_recorded_drawn_and_summed_up(tmp_path, monkeypatch):
     monkeypatch.setitem(VARIANTS, "half", Variant("half", lambda z, a: z + 0.5 * a, has_shortcut=True))
     plan = make_plan(["depth=8", "variant=plain,residual,half", f"results={tmp_path}", *TINY])
-    assert [o.state for o in execute(plan, Silent)] == ["finished"] * 3
+    assert [o.state for o in execute(plan, Observer)] == ["finished"] * 3
 
     table = load_results(tmp_path)
     assert set(table.variant) == {"plain", "residual", "half"}

@@ -31,7 +31,7 @@ class EpochOrder:
 
     def to(self, device: torch.device) -> "EpochOrder":
         parts = (self.index, self.row, self.column, self.flip)
-        return EpochOrder(*(part.to(device, non_blocking=True) for part in parts))
+        return EpochOrder(*(part.to(device) for part in parts))
 
 
 def draw_order(seed: int, epoch: int, images: int, batch: int, steps: int, pad: int, flip: bool) -> EpochOrder:

@@ -5,28 +5,38 @@ Raises DataError, which names the file, what is wrong with it and the remedy.
 
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from resdepth.config import DataConfig
 from resdepth.data.dataset import Dataset, Images, Labels, Split, as_nchw
-from resdepth.errors import DataError
+from resdepth.errors import DataError, expanded
+
+# What a file that is not what it says makes NumPy, zipfile and zlib raise.
+_UNREADABLE = (
+    OSError, ValueError, EOFError, RuntimeError, NotImplementedError, MemoryError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
 
 
 def load_npz(config: DataConfig) -> Dataset:
     """A .npz file in Keras' layout: x_train (N, H, W[, C]), y_train (N,), x_test, y_test. Never unpickled."""
     path = _existing(config, is_folder=False)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, NpzFile):
+            raise ValueError("it holds one array without a name")
+        with archive:
             missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in archive.files]
             if missing:
                 has = ", ".join(archive.files) or "nothing"
                 raise DataError("data.path", path, f"lacks {', '.join(missing)} (has {has}); save all four arrays")
             arrays = {key: archive[key] for key in ("x_train", "y_train", "x_test", "y_test")}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except _UNREADABLE as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             "data.path", path, f"is no .npz of plain arrays ({first}); write it with numpy.savez"
@@ -45,6 +55,8 @@ def _checked(path: Path, split: str, images: NDArray[Any], labels: NDArray[Any])
 
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise bad(f"x_{split} has shape {images.shape}; needs (N, H, W) or (N, H, W, C), none of them 0")
+    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3, 4):
+        raise bad(f"x_{split} has shape {images.shape}, channels first; transpose it to (N, H, W, C)")
     labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
         raise bad(
@@ -128,7 +140,7 @@ def _read_image(file: str, size: int | None) -> Images:
 
 
 def _existing(config: DataConfig, *, is_folder: bool) -> Path:
-    path = Path(config.path or "").expanduser()
+    path = expanded("data.path", config.path or "")
     if is_folder != path.is_dir() or not path.exists():
         what = "a folder" if is_folder else "a file"
         remedy = f"is not {what}" if path.exists() else "does not exist"

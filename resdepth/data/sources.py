@@ -3,11 +3,11 @@
 To add a data set: an entry in LOADERS (and in `config.SOURCES`), a file in configs/data, and a recipe of the same name.
 """
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from resdepth.config import OWN_SOURCES, DataConfig
 from resdepth.data.dataset import Dataset, Labels, Shape, Split, as_nchw
 from resdepth.data.own import load_folder, load_npz
-from resdepth.errors import DataError
+from resdepth.errors import DataError, expanded
 
 # The published sizes, so that planning need not download: (channels, height, width, classes, training images).
 _KNOWN = {
@@ -103,10 +103,10 @@ def _torchvision(config: DataConfig) -> Dataset:
     from torchvision import datasets
 
     kind = getattr(datasets, _TORCHVISION[config.source])
-    root = Path(config.root).expanduser()
+    root = expanded("data.root", config.root)
     try:
         parts = [kind(root, train=train, download=config.download) for train in (True, False)]
-    except (OSError, RuntimeError, EOFError) as error:
+    except (OSError, RuntimeError, EOFError, AssertionError, ValueError, KeyError, pickle.UnpicklingError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise DataError(
             "data",
