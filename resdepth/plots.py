@@ -100,7 +100,8 @@ def draw(table: pd.DataFrame, metric: str = "error", x: str = "epoch") -> Iterat
     with matplotlib.rc_context(_STYLE):
         for setting in settings(table):
             suffix = f"_{setting.label}" if setting.label else ""
-            yield Drawn(setting.experiment, f"curves{suffix}", draw_curves(setting, metric, x))
+            kind = ("" if metric == "error" else f"_{metric}") + ("" if x == "epoch" else f"_by_{x}")
+            yield Drawn(setting.experiment, f"curves{kind}{suffix}", draw_curves(setting, metric, x))
             yield Drawn(setting.experiment, f"depth{suffix}", draw_depth(setting))
         for setting in settings(table, pooled=(RATE,)):
             if setting.rows[RATE].nunique() > 1:

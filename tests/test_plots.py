@@ -168,6 +168,12 @@ def test_figures_lie_beside_their_runs_unless_a_folder_is_named(tmp_path):
     assert [f.relative_to(tmp_path).as_posix() for f in files] == ["exp/figures/curves.png", "exp/figures/depth.png"]
 
 
+def test_another_metric_or_axis_does_not_overwrite_the_papers_figure(small_results, tmp_path):
+    plot(small_results, tmp_path, ("png",), "loss", "iteration")
+    plot(small_results, tmp_path, ("png",), "error", "epoch")
+    assert {"small_curves.png", "small_curves_loss_by_iteration.png"} <= {p.name for p in tmp_path.iterdir()}
+
+
 def test_nothing_to_plot_is_said(tmp_path):
     with pytest.raises(ConfigError, match="holds no rows to plot; make some with resdepth sweep"):
         plot(tmp_path, None, ("png",), "error", "epoch")
