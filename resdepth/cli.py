@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="resdepth",
-    help="Why do deeper plain networks train worse, and residual ones not? Train both, at every depth, and see.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -41,6 +40,23 @@ ConfigDir = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs and their state; train nothing.")]
 Results = Annotated[Path, typer.Argument(help="A folder of results.")]
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        print(f"resdepth {version('resdepth')}")
+        raise typer.Exit
+
+
+@app.callback()
+def resdepth(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Why do deeper plain networks train worse, and residual ones not? Train both, at every depth, and see."""
 
 
 @app.command(epilog=_KEYS)
@@ -106,14 +122,13 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
     if dry_run:
         display.print_plan(plan)
         return
+    from resdepth.execute import check, execute
     from resdepth.progress import choose_observer
 
+    check(plan)
     if not quiet:
         display.announce(plan)
-    from resdepth.execute import estimate_seconds, execute
-
-    if not quiet and plan.pending:
-        display.print_estimate(plan, estimate_seconds(plan))
+        _estimate(plan)
     try:
         with choose_observer(plan, quiet=quiet) as observer:
             outcomes = execute(plan, observer, config_dir)
@@ -121,11 +136,21 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
         _warn(["stopped; the same command continues where it stopped"])
         raise typer.Exit(130) from None
     if not quiet:
-        display.print_results(plan)
+        _warn(display.print_results(plan))
     failed = [(run, o) for run, o in zip(plan.pending, outcomes, strict=True) if not o.is_result]
     _warn(f"{run.directory}: failed: {outcome.message}" for run, outcome in failed)
     if failed:
         raise typer.Exit(1)
+
+
+def _estimate(plan: "Plan") -> None:
+    from resdepth import device, display
+    from resdepth.execute import estimate_seconds
+
+    seconds = estimate_seconds(plan) if plan.pending else None
+    if seconds is not None:
+        where = device.resolve(plan.pending[0].config.device)
+        display.print_estimate(seconds, device.device_name(where), on_gpu=where.type == "cuda")
 
 
 def _require_choices(field: str, values: tuple[str, ...], allowed: tuple[str, ...]) -> None:
@@ -144,7 +169,19 @@ def _warn(lines: Iterable[str]) -> None:
 def main() -> None:
     """The console script: errors as one line on stderr, exit code 2 for bad input."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except ResdepthError as error:
         _warn([str(error)])
         sys.exit(error.exit_code)
+    except Exception as error:
+        # Typer's own errors: an unknown command or option, a value that is none. They know how to say themselves.
+        if not hasattr(error, "format_message"):
+            raise
+        _warn([_said_by_typer(error.format_message())])
+        sys.exit(2)
+
+
+def _said_by_typer(message: str) -> str:
+    line = " ".join(message.split())
+    hint = "; overrides are written key=value, as in depth=20" if "No such option" in line else ""
+    return f"{line.rstrip('.')}{hint}; resdepth --help shows what there is"

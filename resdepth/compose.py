@@ -20,13 +20,15 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from resdepth.config import GROUPS, RunConfig, flatten, identity, known_keys
+from resdepth.config import GROUPS, OWN_SOURCES, RunConfig, flatten, identity, known_keys
 from resdepth.errors import ConfigError
 from resdepth.hydra_errors import one_line_errors, unknown_key
 
+_PATHS = ("data.path", "data.root", "results")
 _LENGTHS = {"recipe.epochs": "recipe.iterations", "recipe.iterations": "recipe.epochs"}
 
 
@@ -65,7 +67,7 @@ def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: b
         composer = _Composer(loader)
         with one_line_errors(loader, overrides):
             # `experiment=null` is the default, but as an override Hydra would look for a file of that name.
-            lines = [_plus_means_set(line) for line in overrides if line != "experiment=null"]
+            lines = [_as_meant(line) for line in overrides if line != "experiment=null"]
             parsed = _parse(lines, loader)
             own = tuple(str(o.input_line) for o in parsed if _is_launchers(o))
             return Sweep(tuple(composer.point(line) for line in composer.lines(parsed, swept=swept)), own)
@@ -100,18 +102,29 @@ class _Composer:
         """The override lines of every point: the axes of config.yaml or of an experiment, then the command line's."""
         mine = [o for o in parsed if not o.is_hydra_override()]
         given = [str(o.input_line) for o in parsed]
+        _check_axes(mine)
         # An experiment brings axes of its own, so it is composed first; its name cannot be an axis itself.
         master = self._loader.load_configuration("config", given, RunMode.MULTIRUN)
+        defaults = self._loader.load_configuration("config", [], RunMode.MULTIRUN)
+        self._refuse_launcher_of_experiment(master, parsed)
         axes = dict(master.hydra.sweeper.params or {})
+        for key in list(defaults.hydra.sweeper.params):
+            # An experiment that fixes depth or variant outside its axes means that value.
+            is_fixed = OmegaConf.select(master, key) != OmegaConf.select(defaults, key)
+            if key in axes and axes[key] == defaults.hydra.sweeper.params[key] and (is_fixed or not swept):
+                del axes[key]
         for override in [o for o in mine if o.is_delete() and o.key_or_group in axes]:
             del axes[override.key_or_group]
             mine.remove(override)
-        if not swept:
-            defaults = self._loader.load_configuration("config", [], RunMode.MULTIRUN).hydra.sweeper.params
-            axes = {key: value for key, value in axes.items() if defaults.get(key) != value}
         axis_lines = _parse([f"{key}={value}" for key, value in axes.items()], self._loader)
-        _check_axes([*axis_lines, *mine])
+        _check_axes(axis_lines)
         return list(BasicSweeper.split_arguments([*axis_lines, *mine], None)[0])
+
+    @staticmethod
+    def _refuse_launcher_of_experiment(master: DictConfig, parsed: Sequence[Override]) -> None:
+        launcher = master.hydra.runtime.choices.get("hydra/launcher")
+        if launcher != "basic" and "hydra/launcher" not in {o.key_or_group for o in parsed}:
+            raise ConfigError("hydra/launcher", launcher, "stands in an experiment; say it on the command line instead")
 
     def point(self, line: list[str]) -> Point:
         given = {o.key_or_group: o for o in _parse(line, self._loader)}
@@ -123,7 +136,9 @@ class _Composer:
         reference, implied = self._reference(tuple(sorted(choices.items())))
         differences = [(group, choices[group]) for group in GROUPS if self._is_chosen(group, choices, implied, config)]
         base = identity(reference)
-        skipped = ("depth", "variant", "seed", "data.name", "model.name", "recipe.name")
+        skipped: tuple[str, ...] = ("depth", "variant", "seed", "data.name", "model.name", "recipe.name")
+        # Of epochs and iterations one is null because the other is set.
+        skipped += tuple(length for length, other in _LENGTHS.items() if identity(config)[length] is None)
         differences += [(k, v) for k, v in identity(config).items() if k not in skipped and base[k] != v]
         return Point(config, tuple(differences))
 
@@ -162,8 +177,10 @@ class _Composer:
         implied = dict(self._base((f"experiment={experiment}",) if experiment else ())[1])
         if not experiment:
             implied["recipe"] = chosen["data"]
-        path = f"data.path={chosen['data']}"  # a user's own data need a path to be valid at all
-        config, _ = self._compose([*(f"{group}={option}" for group, option in choices if option), path])
+        lines = [f"{group}={option}" for group, option in choices if option]
+        is_own = self._base(tuple(lines))[0].data.source in OWN_SOURCES
+        # A user's own data need a path to be valid at all.
+        config, _ = self._compose([*lines, "data.path=x"] if is_own else lines)
         return config, implied
 
 
@@ -171,11 +188,23 @@ def _parse(lines: Sequence[str], loader: ConfigLoader) -> list[Override]:
     return OverridesParser.create(config_loader=loader).parse_overrides(list(lines))
 
 
-def _plus_means_set(line: str) -> str:
-    """`+depth=8` as `depth=8`: Hydra's `+` refuses a key that exists, and here every key of the schema does."""
+def _as_meant(line: str) -> str:
+    """An override as a user of this program means it.
+
+    `+depth=8` is `depth=8`: Hydra's `+` refuses a key that exists, and here every key of the schema does. A path is
+    quoted where Hydra's grammar would trip over it: `data.path=~/images(1).npz`.
+    """
     bare = line.lstrip("+")
-    key = bare.partition("=")[0]
-    return bare if key in known_keys() or key in GROUPS else line
+    key, _, value = bare.partition("=")
+    if key not in known_keys() and key not in GROUPS:
+        return line
+    if key in _PATHS:
+        try:
+            OverridesParser.create().parse_overrides([bare])
+        except OverrideParseException:
+            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+            return f"{key}='{escaped}'"
+    return bare
 
 
 def _is_launchers(override: Override) -> bool:
@@ -185,6 +214,9 @@ def _is_launchers(override: Override) -> bool:
 
 def _check_axes(parsed: Sequence[Override]) -> None:
     for override in parsed:
+        if override.is_delete() and override.key_or_group in ("data", "model", "recipe"):
+            group = override.key_or_group
+            raise ConfigError(group, "~", f"a group cannot be deleted; choose another one with {group}=NAME")
         if not override.is_sweep_override():
             continue
         field, _, value = (override.input_line or "").partition("=")

@@ -75,6 +75,8 @@ class DataConfig:
         if self.source in OWN_SOURCES:
             what = "the .npz file" if self.source == "npz" else "the folder that holds train/ and test/"
             _require(bool(self.path), "data.path", self.path, f"data={self.source} needs data.path={what}")
+        elif self.path is not None:
+            _require(False, "data.path", self.path, "only data=npz and data=folder read it; say which")
         if self.size is not None:
             _require(self.source == "folder", "data.size", self.size, "only data=folder is resized; leave it out")
             _require_number("data.size", self.size, 4, 512)

@@ -44,7 +44,8 @@ def print_plan(plan: Plan) -> None:
     """Every run a sweep would make: directory, parameters, length and state."""
     table = Table(box=None, pad_edge=False)
     for name in ("directory", "variant", "depth", "seed", "parameters", "iterations", "state"):
-        table.add_column(name, justify="right" if name in ("depth", "seed", "parameters", "iterations") else "left")
+        numeric = name in ("depth", "seed", "parameters", "iterations")
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for run in plan.runs:
         c = run.config
         cells = (
@@ -74,50 +75,54 @@ def announce(plan: Plan) -> None:
     console().print(f"{', '.join(parts)}; results in {places}.{_repeated(plan)}")
 
 
-def print_estimate(plan: Plan, seconds: float | None) -> None:
-    """How long it will take and, for a long sweep, what would be quicker. Nothing where there is no estimate."""
-    if seconds is None:
-        return
-    from resdepth import device
-
-    config = plan.pending[0].config
-    where = device.device_name(device.resolve(config.device))
-    console().print(f"About {duration(seconds)} on {where}.")
+def print_estimate(seconds: float, device_name: str, *, on_gpu: bool) -> None:
+    """How long it will take and, for a long sweep, what would be quicker."""
+    console().print(f"About {duration(seconds)} on {device_name}.")
     if seconds < _LONG_SECONDS:
         return
-    hints = [] if device.resolve(config.device).type == "cuda" else ["a GPU (device=cuda)"]
+    hints = [] if on_gpu else ["a GPU (device=cuda)"]
     hints += ["fewer or lower depths", "a shorter recipe.epochs=N", "data.limit=N images", "data=digits (minutes)"]
     console().print(f"Quicker: {', '.join(hints)}. It can be stopped and continued with the same command at any time.")
 
 
-def print_results(plan: Plan) -> None:
-    """The table at a sweep's end: a row per run, and a verdict per setting."""
-    rows = _plans_rows(plan)
+def print_results(plan: Plan) -> list[str]:
+    """The table at a sweep's end, a row per run, and a verdict per setting; the lines of what could not be read."""
+    rows, problems = _plans_rows(plan)
     if rows.empty:
-        return
-    several = len(settings(rows)) > 1
+        return problems
+    found = settings(rows)
+    named = {
+        "experiment": len(plan.folders) > 1,
+        "setting": any(setting.label for setting in found),
+    }
     table = Table(box=None, pad_edge=False)
     for name in ("variant", "depth", "seed", "final training error", "final test error", "time", "state"):
         table.add_column(name, justify="left" if name in ("variant", "state") else "right")
-    if several:
-        table.add_column("setting")
-    for setting in settings(rows):
+    for name in (name for name, is_shown in named.items() if is_shown):
+        table.add_column(name, overflow="fold")
+    for setting in found:
+        told = {"experiment": setting.experiment, "setting": setting.label}
         for _, run in final_rows(setting.rows).iterrows():
             errors = (percent(run.train_error), percent(run.test_error))
             cells = [run.variant, str(run.depth), str(run.seed), *errors, duration(run.seconds), run.state]
-            table.add_row(*cells, *([setting.label] if several else []))
+            table.add_row(*cells, *(told[name] for name, is_shown in named.items() if is_shown))
     console().print(table)
     _print_verdicts(rows)
+    return problems
 
 
-def _plans_rows(plan: Plan) -> pd.DataFrame:
-    """The rows of the plan's own runs: their folders may hold others."""
-    parts = []
+def _plans_rows(plan: Plan) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of the plan's own runs, whose folders may hold others, and what of theirs could not be read."""
+    parts, problems = [], []
     for folder in plan.folders:
-        table = read_results(folder)[0] if folder.is_dir() else pd.DataFrame({"run": []})
-        parts.append(table[table.run.isin([run.label for run in plan.runs if run.directory.parent == folder])])
+        if not folder.is_dir():
+            continue
+        own = [run.directory for run in plan.runs if run.directory.parent == folder]
+        table, unread = read_results(folder)
+        parts.append(table[table.run.isin([directory.name for directory in own])])
+        problems += [line for line in unread if any(str(directory) in line for directory in own)]
     parts = [part for part in parts if not part.empty]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()), problems
 
 
 def print_summary(root: Path, csv: Path | None) -> list[str]:
@@ -147,14 +152,14 @@ def _print_summary_table(title: str, rows: pd.DataFrame) -> None:
     names += ["paper's test error"] if has["paper_test_error"] else []
     names += ["time a run"] + (["note"] if has["note"] else [])
     for name in names:
-        table.add_column(name, justify="left" if name in ("setting", "variant", "note") else "right")
+        table.add_column(name, justify="left" if name in ("setting", "variant", "note") else "right", overflow="fold")
     for row in rows.to_dict("records"):
         cells = {
             **row,
             "lr": f"{row['lr']:g}" if "lr" in row else "",
             "training error": _with_spread(row["train_error"], row["train_error_std"]),
             "test error": _with_spread(row["test_error"], row["test_error_std"]),
-            "paper's test error": "" if pd.isna(row["paper_test_error"]) else f"{row['paper_test_error']:.2f} %",
+            "paper's test error": f"{row['paper_test_error']} %" if row["paper_test_error"] else "",
             "time a run": duration(row["seconds"]),
         }
         table.add_row(*(str(cells[name]) for name in names))
@@ -172,8 +177,9 @@ def _print_best_rates(rows: pd.DataFrame) -> None:
 
 
 def _print_verdicts(rows: pd.DataFrame) -> None:
+    several = rows.experiment.nunique() > 1
     for setting in settings(rows):
-        console().print(verdict(setting))
+        console().print((f"{setting.experiment}: " if several else "") + verdict(setting))
     for setting in settings(rows, pooled=(RATE,)):
         if setting.rows[RATE].nunique() > 1:
             console().print(f"Each at its best rate: {verdict(at_best_rate(setting))}")

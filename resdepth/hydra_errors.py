@@ -5,6 +5,7 @@ import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException, ValidationError
@@ -14,6 +15,9 @@ from resdepth.errors import ConfigError
 
 
 def unknown_key(key: str) -> str:
+    """What to say of a key that the schema lacks."""
+    if key.startswith("hydra."):
+        return "Hydra has no such key; the keys of hydra.launcher come with hydra/launcher=NAME"
     names = [*known_keys(), *GROUPS]
     close = difflib.get_close_matches(key, names, n=1) or [n for n in names if n.rpartition(".")[2] == key][:1]
     return f"no such key; did you mean {close[0]}?" if close else "no such key; resdepth sweep --help lists the keys"
@@ -45,8 +49,9 @@ def one_line_errors(loader: ConfigLoader, overrides: Sequence[str]) -> Iterator[
         field, _, value = str(error.override).partition("=")
         raise ConfigError(field, value, f"cannot be read as an override; write key=value, {_QUOTE}") from error
     except (HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-        raise _translated(cause, overrides) from error
+        raise _translated(error, overrides) from error
+    except yaml.YAMLError as error:
+        raise ConfigError("--config-dir", "YAML", f"a file cannot be read: {' '.join(str(error).split())}") from error
     except (ValueError, IndexError) as error:  # what Hydra raises on `=3`, `recipe=3` and `depth=glob(*)`
         raise ConfigError("overrides", " ".join(overrides), f"Hydra cannot use this: {error}") from error
 
@@ -64,6 +69,13 @@ def _missing(loader: ConfigLoader, error: MissingConfigException) -> ConfigError
 
 
 def _translated(error: BaseException, overrides: Sequence[str]) -> ConfigError:
+    where = str(error).partition(":")[0]
+    if where.startswith("In '") and isinstance(error.__context__, OmegaConfBaseException):
+        # A YAML file is named by Hydra, its key by OmegaConf.
+        said = _translated(error.__context__, overrides)
+        return ConfigError(said.field, "?", f"{where[3:]} sets it: {said.remedy}")
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        error = error.__cause__
     key = (getattr(error, "full_key", None) or "").partition("[")[0]
     given = [o.partition("=")[2] for o in overrides if o.partition("=")[0].lstrip("+~") == key]
     value = given[-1] if given else "?"
@@ -74,6 +86,6 @@ def _translated(error: BaseException, overrides: Sequence[str]) -> ConfigError:
         return ConfigError(key, value, _needed(key))
     if "does not support deletion" in first:
         return ConfigError(key, "~", "a key of the schema cannot be deleted; set it to another value, or to null")
-    if "not in" in first and key:
+    if key and ("not in" in first or "Key '" in first):
         return ConfigError(key, value, unknown_key(key))
     return ConfigError(key or "overrides", value if key else " ".join(overrides), first)

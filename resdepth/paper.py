@@ -7,9 +7,9 @@ from resdepth.config import RunConfig, identity
 from resdepth.rundir import SHORTCUT_KEYS
 
 # He et al. 2015, table 6; for 110 layers the mean of five runs (the best is 6.43).
-_RESIDUAL = {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.61, 1202: 7.93}
-# He et al. 2015, figure 6 left, read off the figure; the plain net of 110 layers stays above 60 and has no figure.
-_PLAIN = {20: 9.7, 32: 10.1, 44: 11.5, 56: 13.3}
+_RESIDUAL = {20: "8.75", 32: "7.51", 44: "7.17", 56: "6.97", 110: "6.61", 1202: "7.93"}
+# He et al. 2015, section 4.2 and figure 6 left, read off the figure.
+_PLAIN = {20: "9.7", 32: "10.1", 44: "11.5", 56: "13.3", 110: ">60"}
 _TEST_ERROR = {"residual": _RESIDUAL, "plain": _PLAIN}
 
 
@@ -17,13 +17,14 @@ _TEST_ERROR = {"residual": _RESIDUAL, "plain": _PLAIN}
 _FREE = ("precision", "recipe.eval_every", "recipe.eval_clean")
 
 
-def paper_test_error(run: Mapping[str, Any]) -> float | None:
-    """The paper's figure for a net of this variant and depth, or None where the run is not the paper's experiment.
+def paper_test_error(run: Mapping[str, Any]) -> str | None:
+    """The paper's figure for a net of this variant and depth; None where the run is not the paper's, or not finished.
 
     `run` maps columns of `load_results` to one run's values. Everything but the precision must be the schema's default,
     which is the paper's recipe, on CIFAR-10.
     """
-    if run["dataset"] != "cifar10" or any(_differs(run, key, value) for key, value in identity(RunConfig()).items()):
+    is_whole = run["state"] == "finished" and run["dataset"] == "cifar10"
+    if not is_whole or any(_differs(run, key, value) for key, value in identity(RunConfig()).items()):
         return None
     return _TEST_ERROR.get(run["variant"], {}).get(run["depth"])
 

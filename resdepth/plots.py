@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from resdepth.errors import ConfigError
 from resdepth.settings import RATE, Setting, final_rows, results, settings, variants_in
@@ -35,6 +36,7 @@ METRICS = {
 }
 X_AXES = {"epoch": "epoch", "iteration": "iteration (minibatches)"}
 FORMATS = ("png", "svg")
+_MARKED_BELOW = 3  # points
 # Okabe and Ito's colours, told apart by the colour-blind; plain and residual are the first two.
 _VARIANT_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _VARIANT_MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -122,6 +124,7 @@ def draw_curves(setting: Setting, metric: str = "error", x: str = "epoch") -> Fi
         panel.set_title(variant)
         panel.set_xlabel(X_AXES[x])
         panel.set_xlim(left=0)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0][0].set_ylabel(METRICS[metric][2])
     # The panels share this axis, so it is set once, after all of them are drawn.
     top = axes[0][0].get_ylim()[1]
@@ -133,15 +136,20 @@ def draw_curves(setting: Setting, metric: str = "error", x: str = "epoch") -> Fi
 def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str, label: str) -> None:
     """One net's lines: mean and deviation over its seeds; a diverged seed is a line of its own, up to its mark."""
     train, test, _ = METRICS[metric]
+    # A seed that is still running would end the mean of the others with a jump.
+    runs = runs[runs.run.isin(results(runs).run)]
     has_diverged = runs.state == "diverged"
     for column, style, width in ((train, "--", 1.1), (test, "-", 1.8)):
         values = runs[~has_diverged].dropna(subset=[column]).groupby(x)[column]
         mean, deviation = values.mean(), values.std(ddof=1).fillna(0)
-        panel.plot(mean.index, mean.to_numpy(), style, color=colour, linewidth=width, label=f"{label} {column}")
+        # A line through one point or two is seen by its marks.
+        marker = "." if len(mean) < _MARKED_BELOW else ""
+        name = f"{label} {column}"
+        panel.plot(mean.index, mean.to_numpy(), marker + style, color=colour, linewidth=width, label=name)
         if runs.seed.nunique() > 1:
             panel.fill_between(mean.index, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
         for seed, run in runs[has_diverged].dropna(subset=[column]).groupby("seed"):
-            panel.plot(run[x], run[column], style, color=colour, linewidth=0.8, label=f"{label} {column} seed {seed}")
+            panel.plot(run[x], run[column], style, color=colour, linewidth=0.8, label=f"{name} seed {seed}")
     ended = final_rows(runs[has_diverged])
     if not ended.empty:
         panel.plot(ended[x], ended[test].fillna(100), "x", color=colour, markersize=8, label=f"{label} diverged")
@@ -183,7 +191,10 @@ def draw_depth(setting: Setting, at: str = "") -> Figure:
     axes.minorticks_off()
     axes.set_xlabel("depth (layers)")
     axes.set_ylabel("final training error (%)")
-    axes.set_ylim(bottom=min(0, -0.02 * finals.train_error.max()))
+    diverged = finals[finals.state == "diverged"]
+    if not diverged.empty:
+        axes.plot(diverged.depth, diverged.train_error, "x", color="black", markersize=8, label="diverged")
+    _from_zero(axes, finals.train_error.max())
     axes.legend()
     return _titled(figure, setting, at)
 
@@ -206,16 +217,22 @@ def draw_rates(setting: Setting) -> Figure:
         panel.minorticks_off()
         panel.set_title(variant)
         panel.set_xlabel("learning rate")
+    _from_zero(axes[0][0], finals.train_error.max())
     axes[0][0].set_ylabel("final training error (%)")
     axes[0][-1].legend(handles=_depth_handles(colours), loc="upper left", bbox_to_anchor=(1.01, 1))
     return _titled(figure, setting)
+
+
+def _from_zero(axes: Axes, highest: float) -> None:
+    """From just below zero to just above the highest value, so that no mark is cut."""
+    axes.set_ylim(-0.03 * max(highest, 1), 1.05 * max(highest, 1))
 
 
 def depth_colours(rows: pd.DataFrame) -> dict[int, str]:
     """A colour per depth, from dark (deep) to light, in an order that survives grey print and colour blindness."""
     depths = sorted(set(rows.depth), reverse=True)
     scale = matplotlib.colormaps["viridis"]
-    return {d: matplotlib.colors.to_hex(scale(0.88 * i / max(1, len(depths) - 1))) for i, d in enumerate(depths)}
+    return {d: matplotlib.colors.to_hex(scale(0.82 * i / max(1, len(depths) - 1))) for i, d in enumerate(depths)}
 
 
 def _titled(figure: Figure, setting: Setting, at: str = "") -> Figure:

@@ -86,8 +86,9 @@ class Live(Observer):
         text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
         left = TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True, min_width=11))
         console = Console()
-        bar = BarColumn(bar_width=24 if console.width >= _WIDE else 8)
-        self._progress = Progress(SpinnerColumn(), text, bar, left, console=console, expand=False)
+        self._is_wide = console.width >= _WIDE
+        bars = [BarColumn(bar_width=24)] if self._is_wide else []
+        self._progress = Progress(SpinnerColumn(), text, *bars, left, console=console, expand=False)
         # A run weighs as much as the operations it needs.
         self._weights = {run.directory: run.multiply_adds * run.schedule.iterations for run in plan.pending}
         self._done = self._before = 0.0
@@ -122,7 +123,7 @@ class Live(Observer):
         self._show()
 
     def recorded(self, record: EpochRecord) -> None:
-        self._last = f", training error {percent(record.train_error, 1)}"
+        self._last = percent(record.train_error, 1)
         self._show()
 
     def ended(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
@@ -135,9 +136,12 @@ class Live(Observer):
     def _show(self) -> None:
         run, schedule = self._run, self._run.schedule
         epoch = min(-(-max(1, self._iteration) // schedule.steps_per_epoch), schedule.epochs)
-        of = f"run {self._number} of {len(self._plan.pending)}"
-        speed = f", {self._images_per_second:,.0f} images/s" if self._images_per_second else ""
-        text = f"{of}  {run.label}  epoch {epoch} of {schedule.epochs}{self._last}{speed}"
+        of, speed = f"run {self._number} of {len(self._plan.pending)}", f"{self._images_per_second:,.0f} images/s"
+        if self._is_wide:
+            error = f", training error {self._last}" if self._last else ""
+            text = f"{of}  {run.label}  epoch {epoch} of {schedule.epochs}{error}, {speed}"
+        else:
+            text = f"{of} {run.label[:14]} ep {epoch}/{schedule.epochs} err {self._last or '-'} {speed}"
         self._progress.update(self._run_bar, description=text)
         self._bar(self._run_bar, self._iteration, self._run_started, self._first)
         share = self._weights[run.directory] * self._iteration / schedule.iterations

@@ -130,6 +130,12 @@ def read_rows(path: Path) -> list[EpochRecord]:
 
 
 def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
+    if len(line) != len(COLUMNS):
+        raise RecordError(f"{path}: line {number} has {len(line)} fields, not {len(COLUMNS)}; mend or remove it")
+    if line[0] != str(SCHEMA_VERSION):
+        raise RecordError(
+            f"{path}: line {number} is of schema {line[0]}, not {SCHEMA_VERSION}; use the program that wrote it"
+        )
     try:
         pairs = zip(COLUMNS, line, strict=True)
         values: dict[str, Any] = {k: math.nan if v == "" and k in _MEASURED else _PARSERS[k](v) for k, v in pairs}

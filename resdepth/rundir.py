@@ -17,7 +17,7 @@ import yaml
 
 from resdepth.config import EXECUTION_KEYS, RunConfig, flatten, identity
 from resdepth.errors import ConfigError, RecordError, expanded
-from resdepth.records import CONFIG, FAILURE, OUTCOME, read_outcome, write_text
+from resdepth.records import CONFIG, FAILURE, METRICS, OUTCOME, read_outcome, read_rows, write_text
 from resdepth.variants import VARIANTS
 
 NEW, FINISHED, CONTINUED, FAILED = "new", "finished", "to be continued", "failed before, to be tried again"
@@ -36,7 +36,7 @@ def directory(config: RunConfig, differences: Iterable[tuple[str, Any]]) -> Path
     """results/<name>/<variant>-<depth>-s<seed>,..., each part safe as a file name on any system."""
     kept = [(k, v) for k, v in differences if k not in SHORTCUT_KEYS or VARIANTS[config.variant].has_shortcut]
     if config.data.fingerprint:
-        kept.append(("data", config.data.fingerprint[:8]))
+        kept.append(("content", config.data.fingerprint[:8]))
     parts = [f"{config.variant}-{config.depth}-s{config.seed}", *(f"{k}={_spell(v)}" for k, v in kept)]
     return expanded("results", config.results) / config.name / safe_name(",".join(parts))
 
@@ -79,7 +79,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecordError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise RecordError(f"{path}: cannot be read: {reason}; move its folder away") from error
     found = dict(flatten(tree)) if isinstance(tree, dict) else {}
     if not {"depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr"} <= found.keys():
         raise RecordError(f"{path}: is not a run's configuration; move its folder away")
@@ -98,6 +99,10 @@ def state(folder: Path, config: RunConfig) -> str:
     outcome = read_outcome(folder)
     if outcome is None:
         return CONTINUED
+    if outcome.is_result and not read_rows(folder / METRICS):
+        raise RecordError(
+            f"{folder / METRICS}: holds no row, though the run has ended; move its folder away to train it again"
+        )
     return FINISHED if outcome.is_result else FAILED
 
 

@@ -15,7 +15,7 @@ RATE = "recipe.lr"
 # Told apart on the panels and axes of every figure. A shortcut is told by the configuration's key.
 _AXES = ("variant", "depth", "seed", "shortcut")
 # What a title says in words of its own.
-_IN_TITLE = (RATE, "recipe.epochs", "recipe.iterations", "recipe.name", "dataset", "data", "recipe")
+_IN_TITLE = (RATE, "recipe.epochs", "recipe.iterations", "recipe.name", "dataset", "data", "recipe", "content")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Setting:
         first, seeds = self.rows.iloc[0], sorted(self.rows.seed.unique())
         rates = self.rows[RATE].unique()
         parts = [f"rate {rates[0]:g}"] if len(rates) == 1 else []
-        parts += [_length(first), *(f"{k} {v}" for k, v in self._differences().items())]
+        parts += [_length(first), *self._differences()]
         count = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
         return f"{first.dataset}, recipe {first['recipe.name']} ({', '.join(parts)}), {count}"
 
@@ -45,14 +45,23 @@ class Setting:
         """The title in lines of at most `width` characters."""
         return textwrap.fill(self.title + more, width)
 
-    def _differences(self) -> dict[str, str]:
-        """What the runs' directories name beside the axes, where all that have it agree: model.width -> 24."""
+    def _differences(self) -> list[str]:
+        """What the runs' directories name beside the axes, and what tells this setting from others: model.width 24."""
         found: dict[str, set[str]] = {}
+        is_cut = False
         for run in self.rows.run.unique():
             for key, _, value in (part.partition("=") for part in run.split(",")[1:]):
-                if value and key not in _IN_TITLE:
-                    found.setdefault(key.removeprefix("recipe."), set()).add(value)
-        return {key: " and ".join(sorted(values)) for key, values in found.items()}
+                found.setdefault(key, set()).add(value)
+                is_cut = is_cut or not value
+        found |= {key: {_spell(value)} for key, value in self.keys.items()}
+        said = [
+            f"{k.removeprefix('recipe.')} {' and '.join(sorted(v))}" for k, v in found.items() if self._is_said(k, v)
+        ]
+        return [*said, "..."] if is_cut else said
+
+    @staticmethod
+    def _is_said(key: str, values: set[str]) -> bool:
+        return key not in _IN_TITLE and "" not in values
 
 
 def _spell(value: Any) -> str:

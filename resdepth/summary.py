@@ -10,6 +10,8 @@ from resdepth.settings import RATE, Setting, final_rows, results, variants_in
 
 # Percentage points of training error below which two nets are said to train equally well.
 _EQUAL = 1.0
+# Percent of training error above which a net is said not to train.
+_HOPELESS = 50.0
 
 
 def summarise(setting: Setting) -> pd.DataFrame:
@@ -45,10 +47,14 @@ def _summary_row(setting: Setting, variant: str, depth: int, all_runs: pd.DataFr
 
 
 def at_best_rate(setting: Setting) -> Setting:
-    """Of each variant and depth, the runs at the learning rate with the lowest mean final training error."""
-    finals = results(setting.rows)
-    means = finals.groupby(["variant", "depth", RATE]).train_error.mean().reset_index()
-    best = means.loc[means.groupby(["variant", "depth"]).train_error.idxmin(), ["variant", "depth", RATE]]
+    """Of each variant and depth, the runs at the learning rate with the lowest mean final training error.
+
+    Equal errors are told apart by the training loss; a rate at which a run diverged comes last.
+    """
+    finals = results(setting.rows).assign(has_diverged=lambda runs: runs.state == "diverged")
+    order = ["has_diverged", "train_error", "train_loss"]
+    means = finals.groupby(["variant", "depth", RATE])[order].mean().reset_index()
+    best = means.sort_values(order).drop_duplicates(["variant", "depth"])[["variant", "depth", RATE]]
     return Setting(setting.experiment, setting.keys, setting.rows.merge(best, on=["variant", "depth", RATE]))
 
 
@@ -77,14 +83,15 @@ def _verdict_on(setting: Setting, variant: str) -> Iterator[str]:
     if means.empty:
         return
     low, high = int(means.index.min()), int(means.index.max())
-    unsure = "".join(f", {state}" for state in ("running", "failed") if state in set(finals.state))
+    unsure = "".join(f", {state}" for state in ("running", "failed", "diverged") if state in set(finals.state))
     if low == high:
         yield f"{variant}: {low} layers train to {means[low]:.1f} %{unsure}"
         return
     gap = means[high] - means[low]
     numbers = f"({means[high]:.1f} % against {means[low]:.1f} %{unsure})"
     if abs(gap) < _EQUAL:
-        yield f"{variant}: {high} layers train no worse than {low} {numbers}"
+        but = ", but neither trains" if means[low] > _HOPELESS else ""
+        yield f"{variant}: {high} layers train no worse than {low}{but} {numbers}"
     else:
         word = "worse" if gap > 0 else "better"
         yield f"{variant}: {high} layers train {abs(gap):.0f} points {word} than {low} {numbers}"

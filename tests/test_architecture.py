@@ -58,7 +58,8 @@ def imports(tree, *, top_only):
 @pytest.mark.parametrize(("name", "path"), list(modules()))
 def test_imports_go_down_never_up(name, path):
     rooms = {room for rooms in FLOORS for room in rooms}
-    for module in imports(ast.parse(path.read_text()), top_only=True):
+    # The command line alone loads its workers late; elsewhere an import inside a function is no way around.
+    for module in imports(ast.parse(path.read_text()), top_only=name in ("cli", "__init__")):
         room = module.removeprefix("resdepth.")
         if module.startswith("resdepth.") and room in rooms:
             assert floor(room) <= floor(name), f"{name} imports {room} from a floor above"
@@ -98,4 +99,6 @@ def test_the_top_level_is_the_fixed_one():
 
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     top = {Path(line).parts[0] for line in listed.splitlines() if not line.startswith(".")}
+    if not top:
+        pytest.skip("not a git checkout")
     assert top <= {"pyproject.toml", "README.md", "LICENSE", "Makefile", "resdepth", "configs", "tests", "results"}

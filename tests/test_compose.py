@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from resdepth.compose import config_folder, expand
+from resdepth.config import OWN_SOURCES
 from resdepth.errors import ConfigError
 from resdepth.sweep import make_plan
 
@@ -29,7 +30,7 @@ def test_every_experiment_composes_and_pins_its_recipe_and_name(experiment):
 
 @pytest.mark.parametrize("data", options("data"))
 def test_every_data_option_composes_with_a_recipe_of_its_own(data):
-    for config in configs(f"data={data}", "data.path=x"):
+    for config in configs(f"data={data}", *(["data.path=x"] if data in OWN_SOURCES else [])):
         assert (config.data.name, config.recipe.name) == (data, data)
 
 
@@ -184,6 +185,11 @@ BAD = {
     "data=folder": "data.path=None: data=folder needs data.path=the folder",
     "data=npz data.path=/nowhere/x.npz": "data.path=/nowhere/x.npz: does not exist",
     "data=folder data.path=/dev/null": "data.path=/dev/null: is not a folder",
+    "data.path=mine.npz": "data.path=mine.npz: only data=npz and data=folder read it; say which",
+    "data.limit=3": "data.limit=3: leaves a class without an image; at least 10",
+    "data=cifar100 data.limit=99": "data.limit=99: leaves a class without an image; at least 100",
+    "~data": "data=~: a group cannot be deleted; choose another one with data=NAME",
+    "hydra.launcher.n_jobs=2": "the keys of hydra.launcher come with hydra/launcher=NAME",
     "data.limit=0": "data.limit=0: needs a number at least 2",
     "data.validation=-1": "data.validation=-1: needs a number at least 0",
     "data.size=32": "data.size=32: only data=folder is resized",
@@ -199,6 +205,47 @@ def test_bad_input_gets_one_line_with_field_value_and_remedy(words, tmp_path, mo
     assert BAD[words] in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(Path(tmp_path).iterdir())
+
+
+def config_dir_with(folder, group, name, text):
+    (folder / group).mkdir(parents=True, exist_ok=True)
+    (folder / group / f"{name}.yaml").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lrr: 0.07\n", r"recipe\.lrr=\?: 'recipe/typo' sets it: no such key; did you mean recipe\.lr\?"),
+        ("lr: fast\n", r"recipe\.lr=\?: 'recipe/typo' sets it: needs a number"),
+        ("lr: [1\n", r"--config-dir=YAML: a file cannot be read: .*typo\.yaml"),
+    ],
+)
+def test_a_bad_yaml_file_of_ones_own_is_named_with_its_key(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        expand(["recipe=typo"], config_dir=config_dir_with(tmp_path, "recipe", "typo", text))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_experiment_that_fixes_a_key_means_it(tmp_path):
+    text = "# @package _global_\ndefaults:\n  - override /recipe: digits\nname: one\ndepth: 8\nvariant: plain\n"
+    folder = config_dir_with(tmp_path, "experiment", "one", text)
+    assert [(c.depth, c.variant) for c in configs("experiment=one", config_dir=folder)] == [(8, "plain")]
+    assert {c.depth for c in configs("experiment=one", "depth=14,20", config_dir=folder)} == {14, 20}
+
+
+def test_a_launcher_inside_an_experiment_is_refused_not_ignored(tmp_path):
+    text = "# @package _global_\ndefaults:\n  - override /hydra/launcher: joblib\nname: far\n"
+    folder = config_dir_with(tmp_path, "experiment", "far", text)
+    with pytest.raises(ConfigError, match="hydra/launcher=joblib: stands in an experiment"):
+        expand(["experiment=far"], config_dir=folder)
+
+
+@pytest.mark.parametrize(
+    "path", ["~/x.npz", "dir(1).npz", "ümlaut.npz", "a=b.npz", "it's.npz", "a b.npz", "/tmp/x.npz"]
+)
+def test_paths_need_no_quotes(path):
+    assert {c.data.path for c in configs("data=npz", f"data.path={path}")} == {path}
 
 
 def test_a_config_dir_that_is_none_is_refused(tmp_path):

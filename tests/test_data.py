@@ -64,7 +64,7 @@ def test_validation_holds_out_training_images_in_place_of_the_test_split():
 
 
 def test_holding_out_everything_is_refused():
-    with pytest.raises(DataError, match=r"data\.validation=1437.*at most 1436"):
+    with pytest.raises(DataError, match=r"data\.validation=1437.*at most 1435"):
         sources.load(DataConfig(validation=1437))
 
 

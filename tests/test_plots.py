@@ -7,6 +7,7 @@ from test_tables import one_setting, write_run
 
 from resdepth.errors import ConfigError
 from resdepth.plots import depth_colours, draw, draw_curves, draw_depth, draw_rates, plot
+from resdepth.records import read_rows, write_rows
 from resdepth.settings import settings
 from resdepth.tables import load_results
 
@@ -117,6 +118,25 @@ def test_a_diverged_seed_does_not_move_the_mean_of_the_others(tmp_path):
     found = lines(draw_curves(one_setting(tmp_path)).axes[0])
     assert found["plain-20 train_error"].get_ydata()[-1] == pytest.approx(6)
     assert found["plain-20 train_error seed 2"].get_ydata()[-1] == pytest.approx(90)
+
+
+def test_a_curve_of_one_epoch_is_seen_by_its_marks(tmp_path):
+    folder = write_run(tmp_path)
+    write_rows(folder / "metrics.csv", read_rows(folder / "metrics.csv")[:1])
+    assert lines(draw_curves(one_setting(tmp_path)).axes[0])["plain-20 train_error"].get_marker() == "."
+
+
+def test_a_diverged_run_is_marked_in_the_depth_figure_too(tmp_path):
+    write_run(tmp_path, state="diverged", train_error=88.0)
+    drawn = lines(draw_depth(one_setting(tmp_path)).axes[0])["diverged"]
+    assert (drawn.get_marker(), drawn.get_xydata().tolist()) == ("x", [[20, 88.0]])
+
+
+def test_a_seed_that_still_runs_does_not_bend_the_mean_of_those_that_have_ended(tmp_path):
+    write_run(tmp_path, seed=0, train_error=5.0)
+    running = write_run(tmp_path, seed=1, train_error=99.0)
+    (running / "outcome.json").unlink()
+    assert lines(draw_curves(one_setting(tmp_path)).axes[0])["plain-20 train_error"].get_ydata()[-1] == 5
 
 
 def test_no_panel_is_cut_off_at_the_range_of_another(tmp_path):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, TINY
+from conftest import ROOT
 from test_records import RECORD
 
 from resdepth import display
@@ -34,6 +34,12 @@ def in_a_terminal(*words, cwd, columns):
     os.close(master)
     assert process.returncode == 0, sent.decode()
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent.decode())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_narrow_terminal_shows_the_same_in_one_line(tmp_path):
+    screen = in_a_terminal("train", "depth=8", "recipe.epochs=12", "device=cpu", cwd=tmp_path, columns=80)
+    assert re.search(r"run 1 of 1 residual-8-s0, ep \d+/12 err [\d.]+ % [\d,]+ images/s +\d+ s left", screen)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -65,10 +71,11 @@ def test_durations_are_said_in_words(seconds, words):
 
 
 def test_a_sweep_of_hours_says_what_would_be_quicker(capsys):
-    plan = make_plan(["depth=20", "data=cifar10", "device=cpu", *TINY[:1]])
-    display.print_estimate(plan, 50.0)
+    display.print_estimate(50.0, "this machine", on_gpu=False)
     assert "Quicker" not in capsys.readouterr().out
-    display.print_estimate(plan, 20_000.0)
+    display.print_estimate(20_000.0, "a GPU", on_gpu=True)
+    assert "device=cuda" not in capsys.readouterr().out
+    display.print_estimate(20_000.0, "this machine", on_gpu=False)
     said = capsys.readouterr().out
-    assert "About 5 h 33 min on" in said
+    assert "About 5 h 33 min on this machine." in said
     assert all(part in said for part in ("device=cuda", "recipe.epochs=N", "data.limit=N", "data=digits"))

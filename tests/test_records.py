@@ -88,9 +88,18 @@ def test_a_row_that_is_still_being_written_is_left_out(tmp_path):
         lambda text: text.replace(",0.02,", ","),
         lambda text: text + text,
         lambda text: text + '"abc\n',
+        lambda text: text.replace("\n1,", "\n2,"),
         lambda text: text.replace("digits", "dig\0its").replace(",20,", ",\0,"),
     ],
-    ids=["a missing column", "a wrong type", "a short row", "a header twice", "a quote left open", "NUL bytes"],
+    ids=[
+        "a missing column",
+        "a wrong type",
+        "a short row",
+        "a header twice",
+        "a quote left open",
+        "another schema",
+        "NUL bytes",
+    ],
 )
 def test_a_damaged_file_is_refused_with_its_name(tmp_path, spoil):
     path = tmp_path / "metrics.csv"

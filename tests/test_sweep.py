@@ -10,7 +10,7 @@ from conftest import TINY, train_here
 import resdepth.execute
 import resdepth.run
 from resdepth import display
-from resdepth.errors import ConfigError
+from resdepth.errors import ConfigError, RecordError
 from resdepth.execute import estimate_seconds, execute
 from resdepth.progress import Observer
 from resdepth.records import read_rows, write_rows
@@ -35,6 +35,7 @@ def directories(*overrides):
         ("depth=20 recipe.milestones=[0.3,0.6]", "results/digits/plain-20-s0,recipe.milestones=0.3+0.6"),
         ("depth=20 data=cifar10", "results/cifar10/plain-20-s0"),
         ("depth=20 data=cifar10 name=mine", "results/mine/plain-20-s0,data=cifar10"),
+        ("depth=20 recipe=cifar10 recipe.epochs=1", "results/digits/plain-20-s0,recipe=cifar10,recipe.epochs=1"),
         ("depth=20 recipe=mnist", "results/digits/plain-20-s0,recipe=mnist"),
         ("depth=20 experiment=he2015_figure6", "results/he2015_figure6/plain-20-s0"),
         ("depth=20 results=elsewhere", "elsewhere/digits/plain-20-s0"),
@@ -68,7 +69,7 @@ def test_own_data_are_told_apart_by_content_not_by_path(images):
     np.savez("c.npz", **images)
     one, same, other = (directories("depth=8", "variant=plain", "data=npz", f"data.path={n}.npz")[0] for n in "abc")
     assert one == same != other
-    assert ",data=" in one
+    assert ",content=" in one
 
 
 def test_train_makes_one_run_and_refuses_more():
@@ -127,7 +128,10 @@ def test_a_sweep_over_data_or_names_reports_every_folder(capsys):
     plan = make_plan(words)
     execute(plan, Observer)
     display.print_results(plan)
-    assert capsys.readouterr().out.count("plain ") >= 2
+    printed = capsys.readouterr().out
+    assert [printed.count(f"finished  {name}") for name in "ab"] == [1, 1]
+    assert "a: plain: 8 layers" in printed
+    assert "b: plain: 8 layers" in printed
     display.announce(plan)
     assert "results in results/a and results/b." in capsys.readouterr().out
 
@@ -150,6 +154,16 @@ def test_what_a_broken_start_leaves_is_no_obstacle():
     for name in ("config.yaml.part", "failure.txt"):
         (run.directory / name).write_text("")
     assert make_plan(["depth=8", "variant=plain", *TINY]).runs[0].state == "new"
+
+
+@pytest.mark.parametrize("content", ["nonsense\n", ""])
+def test_a_finished_run_with_a_damaged_csv_is_not_taken_for_finished(content):
+    words = ("depth=8", "variant=plain", *TINY)
+    train_here(*words)
+    (run,) = make_plan(words).runs
+    (run.directory / "metrics.csv").write_text(content)
+    with pytest.raises(RecordError, match=r"metrics\.csv.*away"):
+        make_plan(words)
 
 
 def test_a_checkpoint_without_its_rows_is_refused():
@@ -200,7 +214,7 @@ def test_one_failed_run_does_not_stop_the_others(monkeypatch):
         ("device=cuda:99", r"device=cuda:99: torch finds no such CUDA device"),
         ("device=cpu precision=tf32", r"precision=tf32: is CUDA's; on cpu choose fp32 or bf16"),
         ("results=/dev/null/x", r"results=/dev/null/x: cannot be made a folder"),
-        ("data.validation=2000", r"data.validation=2000: leaves no training image"),
+        ("data.validation=2000", r"data.validation=2000: leaves fewer than 2 training images"),
     ],
 )
 def test_what_only_device_or_data_can_tell_is_found_before_the_first_run(words, message):

@@ -41,12 +41,15 @@ def _load(config: DataConfig) -> Dataset:
     whole = LOADERS[config.source](config)
     train, test = whole.train, whole.test
     if config.validation:
-        if config.validation >= len(train.labels):
-            most = len(train.labels) - 1
-            raise DataError("data.validation", config.validation, f"leaves no training image; at most {most}")
+        if config.validation > len(train.labels) - 2:
+            most = len(train.labels) - 2
+            raise DataError(
+                "data.validation", config.validation, f"leaves fewer than 2 training images; at most {most}"
+            )
         held_out = _balanced(train.labels, config.validation)
         train, test = train.take(np.setdiff1d(np.arange(len(train.labels)), held_out)), train.take(held_out)
     if config.limit is not None:
+        _check_limit(config, whole.classes)
         train, test = (split.take(_balanced(split.labels, config.limit)) for split in (train, test))
     return Dataset(train, test, whole.classes)
 
@@ -54,6 +57,8 @@ def _load(config: DataConfig) -> Dataset:
 def shape(config: DataConfig) -> Shape:
     """The data set's sizes. A published data set is not downloaded for it."""
     known = _KNOWN.get(config.source)
+    if known is not None:
+        _check_limit(config, known.classes)
     if known is None:
         data = load(config)
         count, channels, height, width = data.train.images.shape
@@ -61,6 +66,11 @@ def shape(config: DataConfig) -> Shape:
     count = max(1, known.train_images - config.validation)
     count = min(count, config.limit) if config.limit is not None else count
     return Shape(known.channels, known.height, known.width, known.classes, count)
+
+
+def _check_limit(config: DataConfig, classes: int) -> None:
+    if config.limit is not None and config.limit < classes:
+        raise DataError("data.limit", config.limit, f"leaves a class without an image; at least {classes}")
 
 
 @lru_cache
@@ -107,7 +117,7 @@ def _torchvision(config: DataConfig) -> Dataset:
     try:
         parts = [kind(root, train=train, download=config.download) for train in (True, False)]
     except (OSError, RuntimeError, EOFError, AssertionError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        first = " ".join(str(error).split()).rstrip(".")[:160] or type(error).__name__
         raise DataError(
             "data",
             config.source,
