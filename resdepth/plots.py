@@ -116,7 +116,8 @@ def draw(table: pd.DataFrame, metric: str = "error", x: str = "epoch") -> Iterat
 def draw_curves(setting: Setting, metric: str = "error", x: str = "epoch") -> Figure:
     """He et al. 2015, figure 6: error against epochs, a panel per variant, mean over seeds, one standard deviation."""
     rows, variants = setting.rows, variants_in(setting.rows)
-    figure, axes = plt.subplots(1, len(variants), figsize=(1.2 + 4.2 * len(variants), 4), sharey=True, squeeze=False)
+    size = (1.2 + 4.2 * len(variants), 4)
+    figure, axes = plt.subplots(1, len(variants), figsize=size, sharex=True, sharey=True, squeeze=False)
     colours = depth_colours(rows)
     for panel, variant in zip(axes[0], variants, strict=True):
         for depth, runs in rows[rows.variant == variant].groupby("depth"):
@@ -124,7 +125,7 @@ def draw_curves(setting: Setting, metric: str = "error", x: str = "epoch") -> Fi
         panel.set_title(variant)
         panel.set_xlabel(X_AXES[x])
         panel.set_xlim(left=0)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes[0][0].set_ylabel(METRICS[metric][2])
     # The panels share this axis, so it is set once, after all of them are drawn.
     top = axes[0][0].get_ylim()[1]
