@@ -124,10 +124,10 @@ def draw_curves(setting: Setting, metric: str = "error", x: str = "epoch") -> Fi
             _draw_net(panel, runs, metric, x, colours[int(str(depth))], f"{variant}-{depth}")
         panel.set_title(variant)
         panel.set_xlabel(X_AXES[x])
-        panel.set_xlim(left=0)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes[0][0].set_ylabel(METRICS[metric][2])
-    # The panels share this axis, so it is set once, after all of them are drawn.
+    # The panels share their axes, so they are set once, after all of them are drawn.
+    axes[0][0].set_xlim(left=0)
     top = axes[0][0].get_ylim()[1]
     axes[0][0].set_ylim(0, min(top, 100) if metric != "loss" else top)
     _legend(axes[0][-1], setting, metric, colours)

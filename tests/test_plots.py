@@ -147,6 +147,15 @@ def test_no_panel_is_cut_off_at_the_range_of_another(tmp_path):
         assert 99 <= axes.get_ylim()[1] <= 100
 
 
+def test_a_run_that_diverged_early_does_not_cut_the_epochs_of_the_others(tmp_path):
+    folder = write_run(tmp_path, "plain", state="diverged")
+    write_rows(folder / "metrics.csv", read_rows(folder / "metrics.csv")[:1])
+    write_run(tmp_path, "residual")
+    for axes in draw_curves(one_setting(tmp_path)).axes:
+        assert axes.get_xlim()[0] == 0
+        assert axes.get_xlim()[1] >= 2
+
+
 def test_a_clean_error_that_was_never_measured_is_said_to_be_missing(small_results, tmp_path):
     _, problems = plot(small_results, tmp_path, ("png",), "clean", "epoch")
     assert "no run measured train_error_clean; sweep with recipe.eval_clean=true" in problems[0]
