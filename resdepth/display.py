@@ -135,6 +135,7 @@ def print_summary(root: Path, csv: Path | None) -> list[str]:
         _print_summary_table(str(experiment), group)
         _print_best_rates(rows[rows.experiment == experiment])
         _print_verdicts(rows[rows.experiment == experiment])
+        console().print()
     if csv is not None:
         try:
             pd.concat(tables).to_csv(csv, index=False, float_format="%.4g")
