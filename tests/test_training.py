@@ -89,6 +89,20 @@ def test_a_broken_run_is_continued_without_a_row_lost_or_doubled(tmp_path, check
     assert not (planned.directory / "checkpoint.pt").exists()
 
 
+def test_resume_cuts_rows_newer_than_the_checkpoint(tmp_path):
+    words = ("depth=8", "variant=plain", "recipe.epochs=5", "data.limit=128", "device=cpu")
+    train_here(*words, f"results={tmp_path / 'whole'}")
+    broken = (*words, f"results={tmp_path / 'broken'}")
+    for checkpoint_seconds, stop_after in ((0, 1), (1000, 3)):  # the second start hears of the row it continues first
+        (planned,) = make_plan([*broken, f"checkpoint_seconds={checkpoint_seconds}"]).runs
+        with pytest.raises(KeyboardInterrupt):
+            run(planned, StopAfter(stop_after))
+    assert [row.epoch for row in read_rows(planned.directory / "metrics.csv")] == [1, 2, 3]
+    assert checkpoint.load(planned.directory / "checkpoint.pt", CPU)["epoch"] == 1
+    train_here(*broken)
+    assert metrics(planned.directory) == metrics(tmp_path / "whole" / "digits" / planned.label)
+
+
 def test_a_damaged_checkpoint_is_refused(tmp_path):
     path = tmp_path / "checkpoint.pt"
     checkpoint.save(path, {"epoch": 1})
