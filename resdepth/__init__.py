@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resdepth.tables import load_results
 
-__all__ = ["load_results"]
+__all__ = ["__version__", "load_results"]
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

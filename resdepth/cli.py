@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from resdepth import __version__
 from resdepth.errors import ResdepthError
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ Results = Annotated[Path, typer.Argument(help="A folder of results.")]
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        from importlib.metadata import version
-
-        print(f"resdepth {version('resdepth')}")
+        print(f"resdepth {__version__}")
         raise typer.Exit
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from resdepth import __version__
 from resdepth.errors import ConfigError
 
 
@@ -45,7 +46,7 @@ def set_precision(precision: str, device: torch.device) -> None:
 def describe(device: torch.device) -> dict[str, Any]:
     """What the numbers may depend on beside the configuration: versions, device, threads, commit. No paths."""
     return {
-        "resdepth": _version("resdepth"),
+        "resdepth": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -4,11 +4,12 @@ import os
 import resource
 import subprocess
 import sys
-from importlib.metadata import version
 
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, command
+
+import resdepth
 
 BAD = {
     "depth=21": "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26",
@@ -76,7 +77,7 @@ def test_what_typer_refuses_is_one_line_too(words, message, tmp_path):
 
 def test_the_version_is_printed():
     done = command("--version")
-    assert done.stdout == f"resdepth {version('resdepth')}\n"
+    assert done.stdout == f"resdepth {resdepth.__version__}\n"
 
 
 def test_help_starts_fast_and_without_the_heavy_libraries():
