@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -67,24 +67,14 @@ def check(plan: Plan) -> None:
 def estimate_seconds(plan: Plan) -> float | None:
     """How long the pending runs will take, from a few timed steps of a net of 8 layers on data of the same shape.
 
-    None where even that does not fit; the run itself will say so.
-
-    Time grows with the multiply-adds, for a given width and map size: depth multiplies both them and the layers.
+    Time grows with the multiply-adds, for a given width and map size: depth multiplies both them and the layers. None
+    where even the small net does not fit; the run itself will say so.
     """
     cache: dict[tuple[object, ...], float] = {}
     total = 0.0
     for planned in plan.pending:
         c, s = planned.config, planned.shape
-        key = (
-            c.device,
-            c.precision,
-            c.model.width,
-            s.channels,
-            s.height,
-            s.width,
-            s.classes,
-            planned.schedule.batch_size,
-        )
+        key = (c.device, c.precision, c.model.width, replace(s, train_images=0), planned.schedule.batch_size)
         if key not in cache:
             small = multiply_adds(8, c.model, s.channels, s.height, s.width, s.classes)
             try:

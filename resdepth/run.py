@@ -63,10 +63,10 @@ def _epochs(planned: PlannedRun, observer: Observer) -> Iterator[EpochRecord]:
     training = Training(config, reside(sources.load(config.data), config.recipe.normalise, device))
     folder.mkdir(parents=True, exist_ok=True)
     rundir.write_config(folder, config)
-    _write_environment(folder / ENVIRONMENT, devices.describe(device))
     for name in (OUTCOME, FAILURE):
         (folder / name).unlink(missing_ok=True)
     done = _resume(planned, training)
+    _write_environment(folder / ENVIRONMENT, devices.describe(device), is_continued=bool(done))
     observer.began(planned, training.epoch)
     yield from done[-1:]
     saved = time.monotonic()
@@ -76,7 +76,8 @@ def _epochs(planned: PlannedRun, observer: Observer) -> Iterator[EpochRecord]:
             metrics.write(record)
             is_last = record.iteration == training.schedule.iterations
             is_due = time.monotonic() - saved >= config.checkpoint_seconds
-            if (is_due and not is_last) or (is_last and config.keep_checkpoint):
+            # A diverged run ends here: from its checkpoint it would only go on without numbers.
+            if not record.diverged and (config.keep_checkpoint if is_last else is_due):
                 metrics.sync()
                 checkpoint.save(folder / CHECKPOINT, training.state_dict())
                 saved = time.monotonic()
@@ -97,14 +98,16 @@ def _resume(planned: PlannedRun, training: Training) -> list[EpochRecord]:
     return rows
 
 
-def _write_environment(path: Path, environment: dict[str, Any]) -> None:
+def _write_environment(path: Path, environment: dict[str, Any], *, is_continued: bool) -> None:
     """Where the run is executed; where it was begun elsewhere, that too, as `continued_from`."""
-    if path.exists():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        before = earlier.pop("continued_from", None)
-        chain = before if earlier == environment else {**earlier, **({"continued_from": before} if before else {})}
-        environment = {**environment, **({"continued_from": chain} if chain else {})}
-    write_text(path, json.dumps(environment, indent=2) + "\n")
+    earlier: dict[str, Any] = {}
+    if is_continued:
+        with contextlib.suppress(OSError, ValueError):
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+    is_same = {**earlier, "continued_from": None} == {**environment, "continued_from": None}
+    before = earlier.get("continued_from") if is_same else earlier
+    whole = {**environment, "continued_from": before} if before else environment
+    write_text(path, json.dumps(whole, indent=2) + "\n")
 
 
 def _failed(planned: PlannedRun, error: Exception, seconds: float) -> Outcome:

@@ -178,15 +178,21 @@ def test_a_checkpoint_without_its_rows_is_refused():
 
 
 def test_a_run_continued_elsewhere_names_both_environments():
-    words = ("depth=8", "variant=plain", *TINY)
+    words = ("depth=8", "variant=plain", "keep_checkpoint=true", *TINY)
     train_here(*words)
     (run,) = make_plan(words).runs
     path = run.directory / "environment.json"
-    path.write_text(path.read_text().replace('"threads": 1', '"threads": 7'))
+    for threads in (7, 8):
+        path.write_text(path.read_text().replace('"threads": 1', f'"threads": {threads}', 1))
+        (run.directory / "outcome.json").unlink()
+        train_here(*words)
+    here = json.loads(path.read_text())
+    chain = (here, here["continued_from"], here["continued_from"]["continued_from"])
+    assert [part["threads"] for part in chain] == [1, 8, 7]
     (run.directory / "outcome.json").unlink()
-    train_here(*words)
-    environment = json.loads(path.read_text())
-    assert (environment["threads"], environment["continued_from"]["threads"]) == (1, 7)
+    (run.directory / "checkpoint.pt").unlink()
+    train_here(*words)  # from the start
+    assert "continued_from" not in json.loads(path.read_text())
 
 
 def test_a_launcher_with_processes_of_its_own_does_the_same():
