@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test test-long lint clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 install: $(VENV)/.installed ## install resdepth into .venv
 
@@ -18,6 +18,9 @@ demo: $(VENV)/.installed ## train plain and residual nets of 20, 56 and 110 laye
 
 test: $(VENV)/.tested ## run every test
 	$(BIN)/python -m pytest
+
+test-long: $(VENV)/.tested ## run every test, those that kill a sweep with 20 kills
+	RESDEPTH_KILLS=20 $(BIN)/python -m pytest
 
 lint: $(VENV)/.tested ## check style and types
 	$(BIN)/ruff check .

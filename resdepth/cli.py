@@ -1,7 +1,10 @@
 """The command line. Each command imports its worker inside, so that `--help` starts without torch."""
 
+import shlex
+import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,18 +131,41 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
     if not quiet:
         display.announce(plan)
         _estimate(plan)
-    try:
-        with choose_observer(plan, quiet=quiet) as observer:
-            outcomes = execute(plan, observer, config_dir)
-    except KeyboardInterrupt:
-        _warn(["stopped; the same command continues where it stopped"])
-        raise typer.Exit(130) from None
+    with _stopped_by_signals(), choose_observer(plan, quiet=quiet) as observer:
+        outcomes = execute(plan, observer, config_dir)
     if not quiet:
         _warn(display.print_results(plan))
     failed = [(run, o) for run, o in zip(plan.pending, outcomes, strict=True) if not o.is_result]
     _warn(f"{run.directory}: failed: {outcome.message}" for run, outcome in failed)
     if failed:
         raise typer.Exit(1)
+
+
+class _Stopped(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: like Ctrl-C, with an exit code of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """End cleanly on Ctrl-C, SIGTERM and SIGHUP: say how to go on, exit with 128 + the signal's number."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise _Stopped(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        _warn([f"stopped; to continue: {shlex.join(['resdepth', *sys.argv[1:]])}"])
+        raise typer.Exit(128 + (error.number if isinstance(error, _Stopped) else signal.SIGINT)) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _estimate(plan: "Plan") -> None:

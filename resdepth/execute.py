@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from resdepth import device as devices
+from resdepth import rundir
 from resdepth.data import sources
 from resdepth.data.augment import draw_order, generator
 from resdepth.data.dataset import Dataset, Split
@@ -57,7 +58,9 @@ def execute(plan: Plan, observer: Callable[[], Observer], config_dir: Path | Non
 
 
 def check(plan: Plan) -> None:
-    """Load every data set and ask for every device once. Raises ConfigError or DataError."""
+    """Load every data set, ask for every device and every directory. Raises ConfigError or DataError."""
+    for planned in plan.pending:
+        rundir.refuse_locked(planned.directory, planned.config)
     for config in {(r.config.device, r.config.precision): r.config for r in plan.pending}.values():
         devices.set_precision(config.precision, devices.resolve(config.device))
     for data in {r.config.data: None for r in plan.pending}:

@@ -3,6 +3,7 @@
 The jobs are planned already; the launcher only says where each is executed.
 """
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 
 from resdepth.compose import initialized_hydra
 from resdepth.hydra_errors import one_line_errors
+from resdepth.rundir import HeldElsewhereError, locked
 
 
 @dataclass
@@ -23,6 +25,8 @@ class _Job:
 
     job: int = 0
 
+
+_FOLDER = ".launch-"
 
 # Hydra's own files hold absolute paths and its log repeats ours: none of either.
 _SILENT = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", "hydra.mode=MULTIRUN")
@@ -47,7 +51,8 @@ def launch(
     def task(config: DictConfig) -> Any:
         return work(config.job)
 
-    with tempfile.TemporaryDirectory(prefix=".launch-", dir=shared) as folder:
+    _remove_leftovers(shared)
+    with tempfile.TemporaryDirectory(prefix=_FOLDER, dir=shared) as folder, locked(Path(folder)):
         jobs = ",".join(str(i) for i in range(count))
         place = folder.replace("\\", "\\\\").replace("'", "\\'")
         places = (f"hydra.sweep.dir='{place}'", "hydra.sweep.subdir=${hydra.job.num}")
@@ -58,3 +63,14 @@ def launch(
             assert hydra is not None
             batches = hydra.multirun(config_name="launch", task_function=task, overrides=overrides)
     return [job.return_value for batch in batches for job in batch]
+
+
+def _remove_leftovers(shared: Path) -> None:
+    """Remove the folders of launches that were killed: nobody holds them any more."""
+    for folder in shared.glob(f"{_FOLDER}*"):
+        try:
+            with locked(folder):
+                pass
+        except HeldElsewhereError:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)

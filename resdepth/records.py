@@ -16,13 +16,14 @@ from typing import Any
 from resdepth.errors import RecordError
 
 SCHEMA_VERSION = 1
-METRICS, CONFIG, ENVIRONMENT, OUTCOME, CHECKPOINT, FAILURE = (
+METRICS, CONFIG, ENVIRONMENT, OUTCOME, CHECKPOINT, FAILURE, LOCK = (
     "metrics.csv",
     "config.yaml",
     "environment.json",
     "outcome.json",
     "checkpoint.pt",
     "failure.txt",
+    ".lock",
 )
 
 

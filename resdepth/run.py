@@ -41,14 +41,19 @@ def run(planned: PlannedRun, observer: Observer) -> Outcome:
     started = time.perf_counter()
     last: EpochRecord | None = None
     try:
-        for last in _epochs(planned, observer):
-            observer.recorded(last)
-        state = "diverged" if last is not None and last.diverged else "finished"
-        outcome = Outcome(state, time.perf_counter() - started)
-        write_outcome(planned.directory, outcome)
-        # Only now: without its checkpoint and without an outcome the run would start over.
-        if not planned.config.keep_checkpoint:
-            (planned.directory / CHECKPOINT).unlink(missing_ok=True)
+        planned.directory.mkdir(parents=True, exist_ok=True)
+        with rundir.locked(planned.directory):
+            for last in _epochs(planned, observer):
+                observer.recorded(last)
+            state = "diverged" if last is not None and last.diverged else "finished"
+            outcome = Outcome(state, time.perf_counter() - started)
+            write_outcome(planned.directory, outcome)
+            # Only now: without its checkpoint and without an outcome the run would start over.
+            if not planned.config.keep_checkpoint:
+                (planned.directory / CHECKPOINT).unlink(missing_ok=True)
+    except rundir.HeldElsewhereError as error:
+        # Nothing is written: the directory is the other process's.
+        outcome = Outcome("failed", time.perf_counter() - started, str(error))
     except Exception as error:
         outcome = _failed(planned, error, time.perf_counter() - started)
     observer.ended(planned, outcome, last)
@@ -61,7 +66,6 @@ def _epochs(planned: PlannedRun, observer: Observer) -> Iterator[EpochRecord]:
     device = devices.resolve(config.device)
     devices.set_precision(config.precision, device)
     training = Training(config, reside(sources.load(config.data), config.recipe.normalise, device))
-    folder.mkdir(parents=True, exist_ok=True)
     rundir.write_config(folder, config)
     for name in (OUTCOME, FAILURE):
         (folder / name).unlink(missing_ok=True)

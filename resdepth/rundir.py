@@ -7,17 +7,19 @@ The name comes from the configuration, never from the clock: the same command fi
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from resdepth.config import EXECUTION_KEYS, RunConfig, flatten, identity
-from resdepth.errors import ConfigError, RecordError, expanded
-from resdepth.records import CONFIG, FAILURE, METRICS, OUTCOME, read_outcome, read_rows, write_text
+from resdepth.errors import ConfigError, RecordError, RunError, expanded
+from resdepth.records import CONFIG, FAILURE, LOCK, METRICS, OUTCOME, read_outcome, read_rows, write_text
 from resdepth.variants import VARIANTS
 
 NEW, FINISHED, CONTINUED, FAILED = "new", "finished", "to be continued", "failed before, to be tried again"
@@ -106,9 +108,44 @@ def state(folder: Path, config: RunConfig) -> str:
     return FINISHED if outcome.is_result else FAILED
 
 
+class HeldElsewhereError(RunError):
+    """Another process is training this run."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run's directory for this process; the system lets go of it when the process ends, however it ends.
+
+    Raises HeldElsewhereError where another process has it.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise HeldElsewhereError(
+            f"{folder}: is being trained by another process; wait for it, or choose another name="
+        ) from error
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
+
+
+def refuse_locked(folder: Path, config: RunConfig) -> None:
+    """Raises ConfigError where another process is training this run."""
+    if not (folder / LOCK).exists():
+        return
+    try:
+        with locked(folder):
+            pass
+    except HeldElsewhereError as error:
+        raise ConfigError("name", config.name, str(error)) from error
+
+
 def _is_leftover(file: Path) -> bool:
     """What a run may leave that was broken off before its configuration was written."""
-    return file.suffix == ".part" or file.name in (OUTCOME, FAILURE)
+    return file.suffix == ".part" or file.name in (OUTCOME, FAILURE, LOCK)
 
 
 def _refuse_other_run(folder: Path, config: RunConfig) -> None:

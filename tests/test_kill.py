@@ -1,0 +1,105 @@
+"""Sweeps that are killed, stopped and started twice: no row is lost or doubled, and nothing is left behind."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, TINY, command
+from test_training import rows
+
+from resdepth.records import read_rows
+from resdepth.rundir import locked
+
+KILLS = int(os.environ.get("RESDEPTH_KILLS", "3"))
+WORDS = ("sweep", "depth=8,14", "recipe.epochs=12", "device=cpu", "checkpoint_seconds=0")
+
+
+def start(*words, cwd):
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "resdepth", *words],
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_rows(folder, process, seconds=60):
+    """Wait until some run has a row; the first moment at which there is something to lose."""
+    end = time.monotonic() + seconds
+    while not any(path.read_text().count("\n") > 1 for path in folder.rglob("metrics.csv")):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def all_rows(folder):
+    return {path.parent.name: rows(read_rows(path)) for path in sorted(folder.rglob("metrics.csv"))}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    assert command(*WORDS, "-q", cwd=folder).returncode == 0
+    return all_rows(folder)
+
+
+def test_a_sweep_killed_at_random_moments_ends_with_the_rows_of_an_uninterrupted_one(tmp_path, uninterrupted):
+    """Each kill lands in a sweep that is not finished; one that ends before its kill is compared and begun again."""
+    chance = random.Random(0)
+    killed = 0
+    while killed < KILLS:
+        often = f"checkpoint_seconds={chance.choice([0, 0.1, 1000])}"
+        process = start(*WORDS, often, "-q", cwd=tmp_path)
+        if killed == 0:
+            wait_for_rows(tmp_path, process)
+        try:
+            process.communicate(timeout=chance.uniform(1.5, 5.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            killed += 1
+        else:
+            assert all_rows(tmp_path) == uninterrupted
+            shutil.rmtree(tmp_path / "results")
+    done = command(*WORDS, "-q", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all_rows(tmp_path) == uninterrupted
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["digits"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_sweep_within_5_seconds_with_the_command_that_continues(tmp_path, uninterrupted, number, code):
+    process = start(*WORDS, cwd=tmp_path)
+    wait_for_rows(tmp_path, process)
+    process.send_signal(number)
+    started = time.monotonic()
+    _, said = process.communicate(timeout=30)
+    assert time.monotonic() - started < 5
+    assert process.returncode == code
+    assert said == f"resdepth: stopped; to continue: resdepth {' '.join(WORDS)}\n"
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["digits"]
+    assert command(*WORDS, "-q", cwd=tmp_path).returncode == 0
+    assert all_rows(tmp_path) == uninterrupted
+
+
+def test_a_second_sweep_on_the_same_run_is_refused_and_a_dead_ones_lock_is_taken_over(tmp_path):
+    words = ("train", "depth=8", *TINY)
+    folder = tmp_path / "results" / "digits" / "residual-8-s0,data.limit=128,recipe.epochs=2"
+    folder.mkdir(parents=True)
+    with locked(folder):
+        done = command(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is being trained by another process; wait for it, or choose another name=" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(folder.iterdir()) == []
+    (folder / ".lock").write_text("")  # as a killed process leaves it
+    assert command(*words, cwd=tmp_path).returncode == 0
+    assert not (folder / ".lock").exists()
