@@ -10,7 +10,7 @@ from rich.table import Table
 
 from resdepth import rundir
 from resdepth.errors import ConfigError
-from resdepth.settings import RATE, final_rows, settings
+from resdepth.settings import final_rows, rate_sweeps, settings
 from resdepth.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.sweep import Plan
 from resdepth.tables import read_results
@@ -169,21 +169,19 @@ def _print_summary_table(title: str, rows: pd.DataFrame) -> None:
 
 
 def _print_best_rates(rows: pd.DataFrame) -> None:
-    for setting in settings(rows, pooled=(RATE,)):
-        if setting.rows[RATE].nunique() > 1:
-            label = f", {setting.label}" if setting.label else ""
-            _print_summary_table(
-                f"{setting.experiment}{label}: each variant and depth at its best rate", best_rates(setting)
-            )
+    for setting in rate_sweeps(rows):
+        label = f", {setting.label}" if setting.label else ""
+        _print_summary_table(
+            f"{setting.experiment}{label}: each variant and depth at its best rate", best_rates(setting)
+        )
 
 
 def _print_verdicts(rows: pd.DataFrame) -> None:
     several = rows.experiment.nunique() > 1
     for setting in settings(rows):
         console().print((f"{setting.experiment}: " if several else "") + verdict(setting))
-    for setting in settings(rows, pooled=(RATE,)):
-        if setting.rows[RATE].nunique() > 1:
-            console().print(f"Each at its best rate: {verdict(at_best_rate(setting))}")
+    for setting in rate_sweeps(rows):
+        console().print(f"Each at its best rate: {verdict(at_best_rate(setting))}")
 
 
 def _with_spread(mean: float, deviation: float) -> str:

@@ -24,7 +24,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resdepth.errors import ConfigError
-from resdepth.settings import RATE, Setting, final_rows, results, settings, variants_in
+from resdepth.settings import RATE, Setting, final_rows, rate_sweeps, results, settings, variants_in
 from resdepth.summary import at_best_rate
 from resdepth.tables import experiment_folder, read_results
 
@@ -105,12 +105,11 @@ def draw(table: pd.DataFrame, metric: str = "error", x: str = "epoch") -> Iterat
             kind = ("" if metric == "error" else f"_{metric}") + ("" if x == "epoch" else f"_by_{x}")
             yield Drawn(setting.experiment, f"curves{kind}{suffix}", draw_curves(setting, metric, x))
             yield Drawn(setting.experiment, f"depth{suffix}", draw_depth(setting))
-        for setting in settings(table, pooled=(RATE,)):
-            if setting.rows[RATE].nunique() > 1:
-                suffix = f"_{setting.label}" if setting.label else ""
-                yield Drawn(setting.experiment, f"rates{suffix}", draw_rates(setting))
-                best = draw_depth(at_best_rate(setting), at="each at its best rate")
-                yield Drawn(setting.experiment, f"depth_best_rate{suffix}", best)
+        for setting in rate_sweeps(table):
+            suffix = f"_{setting.label}" if setting.label else ""
+            yield Drawn(setting.experiment, f"rates{suffix}", draw_rates(setting))
+            best = draw_depth(at_best_rate(setting), at="each at its best rate")
+            yield Drawn(setting.experiment, f"depth_best_rate{suffix}", best)
 
 
 def draw_curves(setting: Setting, metric: str = "error", x: str = "epoch") -> Figure:

@@ -99,6 +99,11 @@ def settings(table: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[Setting]
     return found
 
 
+def rate_sweeps(table: pd.DataFrame) -> list[Setting]:
+    """The settings in which the learning rate was swept, its values pooled."""
+    return [setting for setting in settings(table, pooled=(RATE,)) if setting.rows[RATE].nunique() > 1]
+
+
 def varying_keys(rows: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[str]:
     """The keys, beside variant, depth and seed, that tell an experiment's runs apart; none that another one implies."""
     start = list(rows.columns).index("epoch_seconds") + 1
