@@ -43,6 +43,7 @@ ConfigDir = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs and their state; train nothing.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Start every run over; the old ones are kept aside.")]
 Results = Annotated[Path, typer.Argument(help="A folder of results.")]
 
 
@@ -63,22 +64,30 @@ def resdepth(
 
 @app.command(epilog=_KEYS)
 def sweep(
-    overrides: Overrides = None, dry_run: DryRun = False, quiet: Quiet = False, config_dir: ConfigDir = None
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    restart: Restart = False,
+    config_dir: ConfigDir = None,
 ) -> None:
     """Train a net at every point of the sweep, plain and residual unless variant= says otherwise."""
     from resdepth.sweep import make_plan
 
-    _carry_out(make_plan(overrides or [], config_dir), dry_run, quiet, config_dir)
+    _carry_out(make_plan(overrides or [], config_dir, restart=restart), dry_run, quiet, config_dir)
 
 
 @app.command(epilog=_KEYS)
 def train(
-    overrides: Overrides = None, dry_run: DryRun = False, quiet: Quiet = False, config_dir: ConfigDir = None
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    restart: Restart = False,
+    config_dir: ConfigDir = None,
 ) -> None:
     """Train one net: a sweep of one point."""
     from resdepth.sweep import make_plan
 
-    _carry_out(make_plan(overrides or [], config_dir, swept=False), dry_run, quiet, config_dir)
+    _carry_out(make_plan(overrides or [], config_dir, swept=False, restart=restart), dry_run, quiet, config_dir)
 
 
 @app.command()
@@ -161,7 +170,9 @@ def _stopped_by_signals() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        _warn([f"stopped; to continue: {shlex.join(['resdepth', *sys.argv[1:]])}"])
+        # What is to be continued is not to be started over again.
+        words = [word for word in sys.argv[1:] if word != "--restart"]
+        _warn([f"stopped; to continue: {shlex.join(['resdepth', *words])}"])
         raise typer.Exit(128 + (error.number if isinstance(error, _Stopped) else signal.SIGINT)) from None
     finally:
         for number, handler in before.items():

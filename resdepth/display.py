@@ -10,6 +10,7 @@ from rich.table import Table
 
 from resdepth import rundir
 from resdepth.errors import ConfigError
+from resdepth.records import ASIDE
 from resdepth.settings import final_rows, rate_sweeps, settings
 from resdepth.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.sweep import Plan
@@ -71,6 +72,8 @@ def announce(plan: Plan) -> None:
     parts = [_count(len(plan.runs), "run")]
     parts += [f"{finished} finished before and skipped"] if finished else []
     parts += [f"{continued} to be continued"] if continued else []
+    restarted = sum(run.state == rundir.RESTARTED for run in plan.pending)
+    parts += [f"{restarted} to be started over, the old kept in {ASIDE}"] if restarted else []
     places = " and ".join(str(folder) for folder in plan.folders)
     console().print(f"{', '.join(parts)}; results in {places}.{_repeated(plan)}")
 

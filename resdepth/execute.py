@@ -1,5 +1,6 @@
 """A plan carried out: everything that can be wrong is found first, then every run is launched."""
 
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -47,13 +48,13 @@ def execute(plan: Plan, observer: Callable[[], Observer], config_dir: Path | Non
     check(plan)
     if not plan.pending:
         return []
+    for folder in plan.folders:
+        _require_writable(folder)
+    for planned in plan.pending:
+        # All of them first: after a break, what is finished is then what this sweep has trained.
+        if planned.state == rundir.RESTARTED:
+            rundir.set_aside(planned.directory)
     results = plan.pending[0].directory.parents[1]
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            "results", results, f"cannot be made a folder ({error.strerror}); say results=FOLDER"
-        ) from error
     return launch(_Work(plan.pending, observer), len(plan.pending), plan.hydra_overrides, results, config_dir)
 
 
@@ -65,6 +66,17 @@ def check(plan: Plan) -> None:
         devices.set_precision(config.precision, devices.resolve(config.device))
     for data in {r.config.data: None for r in plan.pending}:
         sources.load(data)
+
+
+def _require_writable(folder: Path) -> None:
+    """Raises ConfigError where no file can be made below an experiment's folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place in (folder, folder.parent):
+            with tempfile.TemporaryFile(dir=place):
+                pass
+    except OSError as error:
+        raise ConfigError("results", folder, f"cannot be written to ({error.strerror}); say results=FOLDER") from error
 
 
 def estimate_seconds(plan: Plan) -> float | None:

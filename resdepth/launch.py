@@ -12,9 +12,12 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from resdepth.compose import initialized_hydra
+from resdepth.errors import ResdepthError, RunError
 from resdepth.hydra_errors import one_line_errors
 from resdepth.rundir import HeldElsewhereError, locked
 
@@ -27,6 +30,8 @@ class _Job:
 
 
 _FOLDER = ".launch-"
+
+_AGAIN = "say the same command again: what is finished is kept, what was broken off is continued"
 
 # Hydra's own files hold absolute paths and its log repeats ours: none of either.
 _SILENT = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", "hydra.mode=MULTIRUN")
@@ -61,7 +66,14 @@ def launch(
         with initialized_hydra(config_dir) as loader, one_line_errors(loader, hydra_overrides):
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
-            batches = hydra.multirun(config_name="launch", task_function=task, overrides=overrides)
+            try:
+                batches = hydra.multirun(config_name="launch", task_function=task, overrides=overrides)
+            except (ResdepthError, HydraException, OmegaConfBaseException):
+                raise
+            except Exception as error:
+                # What a job raises is an outcome (resdepth/run.py), so this is the launcher's: a worker was killed.
+                line = (str(error).strip().splitlines() or [""])[0]
+                raise RunError(f"the launcher gave up ({type(error).__name__}: {line}); {_AGAIN}") from error
     return [job.return_value for batch in batches for job in batch]
 
 

@@ -5,13 +5,15 @@ outcome.json    how the run ended; absent while it runs
 """
 
 import csv
+import io
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from resdepth.errors import RecordError
 
@@ -25,6 +27,8 @@ METRICS, CONFIG, ENVIRONMENT, OUTCOME, CHECKPOINT, FAILURE, LOCK = (
     "failure.txt",
     ".lock",
 )
+# How a file is called while it is written, and the folder of runs that were started over.
+PART, ASIDE = ".part", ".aside"
 
 
 def _column(meaning: str, unit: str = "") -> Any:
@@ -127,12 +131,20 @@ def read_rows(path: Path) -> list[EpochRecord]:
         return []
     if tuple(lines[0]) != COLUMNS:
         raise RecordError(f"{path}: line 1 is not the header of schema {SCHEMA_VERSION}; move the file away")
-    return [_parse(path, number, line) for number, line in enumerate(lines[1:], start=2)]
+    records = [_parse(path, number, line) for number, line in enumerate(lines[1:], start=2)]
+    for expected, record in enumerate(records, start=1):
+        if record.epoch != expected:
+            raise RecordError(
+                f"{path}: line {expected + 1} is epoch {record.epoch}, not {expected}; put the rows in order, each once"
+            )
+    return records
 
 
 def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
     if len(line) != len(COLUMNS):
         raise RecordError(f"{path}: line {number} has {len(line)} fields, not {len(COLUMNS)}; mend or remove it")
+    if tuple(line) == COLUMNS:
+        raise RecordError(f"{path}: line {number} repeats the header; remove that line")
     if line[0] != str(SCHEMA_VERSION):
         raise RecordError(
             f"{path}: line {number} is of schema {line[0]}, not {SCHEMA_VERSION}; use the program that wrote it"
@@ -140,6 +152,8 @@ def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
     try:
         pairs = zip(COLUMNS, line, strict=True)
         values: dict[str, Any] = {k: math.nan if v == "" and k in _MEASURED else _PARSERS[k](v) for k, v in pairs}
+        if not all(v.isprintable() for v in values.values() if isinstance(v, str)):
+            raise ValueError("a text holds control characters")
         return EpochRecord(**values)
     except ValueError as error:
         raise RecordError(f"{path}: line {number} is not a row of schema {SCHEMA_VERSION}: {error}") from error
@@ -147,12 +161,9 @@ def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
 
 def write_rows(path: Path, records: Iterable[EpochRecord]) -> None:
     """Replace a metrics.csv by these records, whole or not at all."""
-    aside = path.with_name(path.name + ".part")
-    aside.unlink(missing_ok=True)
-    with MetricsWriter(aside) as writer:
-        for record in records:
-            writer.write(record)
-    aside.replace(path)
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *map(to_row, records)])
+    write_text(path, text.getvalue())
 
 
 @dataclass(frozen=True)
@@ -185,6 +196,29 @@ def read_outcome(folder: Path) -> Outcome | None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of `path` as a whole, when it is on the disk, or not at all."""
+    aside = path.with_name(path.name + PART)
+    try:
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        # On a full disk the half of it would be in the way.
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":
+        # The name too must be on the disk before anything is removed that it replaces.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -4,7 +4,7 @@ import contextlib
 import json
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from resdepth.records import (
     FAILURE,
     METRICS,
     OUTCOME,
+    PART,
     EpochRecord,
     MetricsWriter,
     Outcome,
@@ -30,6 +31,7 @@ from resdepth.records import (
 )
 from resdepth.sweep import PlannedRun
 from resdepth.training import checkpoint
+from resdepth.training.checkpoint import CheckpointWriter
 from resdepth.training.loop import Training
 
 
@@ -42,8 +44,9 @@ def run(planned: PlannedRun, observer: Observer) -> Outcome:
     last: EpochRecord | None = None
     try:
         planned.directory.mkdir(parents=True, exist_ok=True)
-        with rundir.locked(planned.directory):
-            for last in _epochs(planned, observer):
+        # Closed before the lock is let go: a checkpoint may still be on its way.
+        with rundir.locked(planned.directory), contextlib.closing(_epochs(planned, observer)) as epochs:
+            for last in epochs:
                 observer.recorded(last)
             state = "diverged" if last is not None and last.diverged else "finished"
             outcome = Outcome(state, time.perf_counter() - started)
@@ -60,44 +63,54 @@ def run(planned: PlannedRun, observer: Observer) -> Outcome:
     return outcome
 
 
-def _epochs(planned: PlannedRun, observer: Observer) -> Iterator[EpochRecord]:
+def _epochs(planned: PlannedRun, observer: Observer) -> Generator[EpochRecord, None, None]:
     """The records of the epochs that are left, each written before it is yielded."""
     config, folder = planned.config, planned.directory
     device = devices.resolve(config.device)
     devices.set_precision(config.precision, device)
     training = Training(config, reside(sources.load(config.data), config.recipe.normalise, device))
+    for leftover in [folder / OUTCOME, folder / FAILURE, *folder.glob(f"*{PART}")]:
+        leftover.unlink(missing_ok=True)
     rundir.write_config(folder, config)
-    for name in (OUTCOME, FAILURE):
-        (folder / name).unlink(missing_ok=True)
     done = _resume(planned, training)
     _write_environment(folder / ENVIRONMENT, devices.describe(device), is_continued=bool(done))
     observer.began(planned, training.epoch)
     yield from done[-1:]
     saved = time.monotonic()
-    with MetricsWriter(folder / METRICS) as metrics:
+    with (
+        MetricsWriter(folder / METRICS) as metrics,
+        CheckpointWriter(folder / CHECKPOINT, config, metrics.sync) as checkpoints,
+    ):
         for record in training.epochs(observer.stepped):
             # The row first: a checkpoint must never be ahead of its rows.
             metrics.write(record)
             is_last = record.iteration == training.schedule.iterations
-            is_due = time.monotonic() - saved >= config.checkpoint_seconds
+            is_due = time.monotonic() - saved >= config.checkpoint_seconds and not checkpoints.is_busy
             # A diverged run ends here: from its checkpoint it would only go on without numbers.
             if not record.diverged and (config.keep_checkpoint if is_last else is_due):
-                metrics.sync()
-                checkpoint.save(folder / CHECKPOINT, training.state_dict())
+                checkpoints.save(training.state_dict())
                 saved = time.monotonic()
             yield record
+        # Before the outcome says that they are all there.
+        metrics.sync()
 
 
 def _resume(planned: PlannedRun, training: Training) -> list[EpochRecord]:
     """Load the checkpoint, if there is one, and cut the rows that are newer: they are computed again, identically."""
-    metrics, saved = planned.directory / METRICS, planned.directory / CHECKPOINT
+    metrics, saved, config = planned.directory / METRICS, planned.directory / CHECKPOINT, planned.config
     if saved.exists():
-        training.load_state_dict(checkpoint.load(saved, training.data.mean.device))
-    rows = [row for row in read_rows(metrics) if row.epoch <= training.epoch] if training.epoch else []
-    if [row.epoch for row in rows] != list(range(1, training.epoch + 1)):
+        state = checkpoint.load(saved, config, training.data.mean.device)
+        try:
+            training.load_state_dict(state)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise RunError(f"{saved}: does not fit the net; remove it and its run starts over") from error
+    rows = read_rows(metrics)[: training.epoch] if training.epoch else []
+    if len(rows) < training.epoch:
         raise RunError(
             f"{metrics}: lacks rows of epochs 1 to {training.epoch}; remove {saved.name} to start the run over"
         )
+    if any((r.variant, r.depth, r.seed) != (config.variant, config.depth, config.seed) for r in rows):
+        raise RunError(f"{metrics}: holds rows of another run; remove {saved.name} to start the run over")
     write_rows(metrics, rows)
     return rows
 
@@ -120,6 +133,9 @@ def _failed(planned: PlannedRun, error: Exception, seconds: float) -> Outcome:
     if not isinstance(error, ResdepthError):
         line = (message.strip().splitlines() or [""])[0]
         message = f"{type(error).__name__}: {line} (the traceback is in {folder.name}/{FAILURE})"
+        if isinstance(error, OSError):
+            again = "mend that and say the same command again, which continues the run"
+            message = f"{error.filename or folder}: {error.strerror or line}; {again}"
         if isinstance(error, MemoryError) or "out of memory" in line.lower() or "allocate memory" in line.lower():
             half = planned.config.recipe.batch_size // 2
             message = f"out of memory on the device; say recipe.batch_size={half} or a lower depth"

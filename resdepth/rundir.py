@@ -6,9 +6,10 @@
 The name comes from the configuration, never from the clock: the same command finds its runs again.
 """
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path, PurePath
@@ -19,10 +20,22 @@ from filelock import FileLock, Timeout
 
 from resdepth.config import EXECUTION_KEYS, RunConfig, flatten, identity
 from resdepth.errors import ConfigError, RecordError, RunError, expanded
-from resdepth.records import CONFIG, FAILURE, LOCK, METRICS, OUTCOME, read_outcome, read_rows, write_text
+from resdepth.records import (
+    ASIDE,
+    CONFIG,
+    FAILURE,
+    LOCK,
+    METRICS,
+    OUTCOME,
+    PART,
+    read_outcome,
+    read_rows,
+    write_text,
+)
 from resdepth.variants import VARIANTS
 
 NEW, FINISHED, CONTINUED, FAILED = "new", "finished", "to be continued", "failed before, to be tried again"
+RESTARTED = "to be started over"
 # What a variant without a shortcut does not have, so that it does not tell such runs apart.
 SHORTCUT_KEYS = ("model.shortcut", "model.zero_init_residual")
 _LONGEST = 120
@@ -89,14 +102,21 @@ def read_config(folder: Path) -> dict[str, Any]:
     return found
 
 
-def state(folder: Path, config: RunConfig) -> str:
-    """NEW, FINISHED, CONTINUED or FAILED. Raises ConfigError where the directory holds something else."""
+def state(folder: Path, config: RunConfig, *, restart: bool = False) -> str:
+    """NEW, FINISHED, CONTINUED or FAILED; with `restart` NEW or RESTARTED, whatever the state of the run's files.
+
+    Raises ConfigError where the directory holds something else, RecordError where a file of it cannot be read.
+    """
     if not (folder / CONFIG).exists():
         if folder.exists() and (not folder.is_dir() or any(not _is_leftover(file) for file in folder.iterdir())):
             raise ConfigError(
                 "name", config.name, f"{folder} exists and is not a run of this program; choose another name="
             )
         return NEW
+    if restart:
+        with suppress(RecordError):
+            _refuse_other_run(folder, config)
+        return RESTARTED
     _refuse_other_run(folder, config)
     outcome = read_outcome(folder)
     if outcome is None:
@@ -106,6 +126,14 @@ def state(folder: Path, config: RunConfig) -> str:
             f"{folder / METRICS}: holds no row, though the run has ended; move its folder away to train it again"
         )
     return FINISHED if outcome.is_result else FAILED
+
+
+def set_aside(folder: Path) -> Path:
+    """Move a run out of the way, into the hidden folder beside it that no table or figure reads; returns where to."""
+    aside = folder.parent / ASIDE
+    aside.mkdir(exist_ok=True)
+    target = next(t for n in itertools.count(1) if not (t := aside / f"{folder.name}.{n}").exists())
+    return folder.rename(target)
 
 
 class HeldElsewhereError(RunError):
@@ -145,15 +173,19 @@ def refuse_locked(folder: Path, config: RunConfig) -> None:
 
 def _is_leftover(file: Path) -> bool:
     """What a run may leave that was broken off before its configuration was written."""
-    return file.suffix == ".part" or file.name in (OUTCOME, FAILURE, LOCK)
+    return file.suffix == PART or file.name in (OUTCOME, FAILURE, LOCK)
 
 
 def _refuse_other_run(folder: Path, config: RunConfig) -> None:
-    # A key that came into the schema later holds its default in older runs.
-    defaults = identity(RunConfig())
-    there, here = read_config(folder), run_identity(config)
-    odd = [k for k, v in here.items() if there.get(k, defaults.get(k)) != v]
+    odd = differences(read_config(folder), config)
     if odd:
-        listed = ", ".join(f"{k}={there.get(k, defaults.get(k))} there, {here[k]} here" for k in odd[:3])
-        more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
-        raise ConfigError("name", config.name, f"{folder} holds another run ({listed}{more}); choose another name=")
+        raise ConfigError("name", config.name, f"{folder} holds another run ({odd}); choose another name=")
+
+
+def differences(there: Mapping[str, Any], config: RunConfig) -> str:
+    """What tells the run of this configuration from one with the keys `there`, in words; empty where nothing does."""
+    # A key that came into the schema later holds its default in older runs.
+    defaults, here = identity(RunConfig()), run_identity(config)
+    odd = [k for k, v in here.items() if there.get(k, defaults.get(k)) != v]
+    listed = ", ".join(f"{k}={there.get(k, defaults.get(k))} there, {here[k]} here" for k in odd[:3])
+    return f"{listed} and {len(odd) - 3} more" if len(odd) > 3 else listed

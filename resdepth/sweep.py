@@ -61,15 +61,19 @@ class Plan:
         return tuple(run for run in self.runs if run.state != rundir.FINISHED)
 
 
-def make_plan(overrides: Sequence[str], config_dir: Path | None = None, *, swept: bool = True) -> Plan:
+def make_plan(
+    overrides: Sequence[str], config_dir: Path | None = None, *, swept: bool = True, restart: bool = False
+) -> Plan:
     """Expand, validate and place every run. Reads a user's own data, downloads nothing, writes nothing.
+
+    With `restart` no run counts as finished or begun.
 
     Raises ConfigError or DataError, one line, if any point of the sweep is wrong.
     """
     sweep = expand(overrides, config_dir, swept=swept)
     runs: dict[Path, PlannedRun] = {}
     for point in sweep.points:
-        run = _place(point)
+        run = _place(point, restart=restart)
         twin = runs.setdefault(run.directory, run)
         if rundir.run_identity(twin.config) != rundir.run_identity(run.config):
             raise ConfigError("name", run.config.name, f"two different runs of the sweep fall into {run.directory}")
@@ -78,10 +82,10 @@ def make_plan(overrides: Sequence[str], config_dir: Path | None = None, *, swept
     return Plan(tuple(runs.values()), sweep.hydra_overrides, repeated=len(sweep.points) - len(runs))
 
 
-def _place(point: Point) -> PlannedRun:
+def _place(point: Point, *, restart: bool) -> PlannedRun:
     config = point.config
     mark = sources.fingerprint(config.data)
     config = replace(config, data=replace(config.data, fingerprint=mark))
     folder = rundir.directory(config, point.differences)
     shape = sources.shape(point.config.data)
-    return PlannedRun(config, folder, rundir.state(folder, config), shape)
+    return PlannedRun(config, folder, rundir.state(folder, config, restart=restart), shape)
