@@ -133,6 +133,10 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
     if dry_run:
         display.print_plan(plan)
         return
+    if len(plan.pending) > 1 and not plan.leaves_process and {r.config.device for r in plan.pending} <= {"auto", "cpu"}:
+        from resdepth import workers
+
+        workers.prepare()  # it loads torch while this process does
     from resdepth.execute import check, execute
     from resdepth.progress import choose_observer
 

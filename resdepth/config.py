@@ -20,18 +20,20 @@ GROUPS = ("data", "model", "recipe", "experiment")
 SHORTCUTS = ("A", "B", "C")
 DOWNSAMPLES = ("stride", "max", "avg")
 PRECISIONS = ("fp32", "tf32", "bf16")
+ENGINES = ("auto", "eager", "graph", "compiled")
 NORMALISATIONS = ("pixel_mean", "channel", "none")
 
 # Results that came with the program: read where they are asked for by name, not beside a user's own.
 COMMITTED = "published"
 
 # How and where a run is executed. Everything else is its identity: it changes the numbers.
-EXECUTION_KEYS = frozenset(
-    ("device", "results", "checkpoint_seconds", "keep_checkpoint", "data.path", "data.root", "data.download")
-)
+_EXECUTED = ["device", "engine", "runs_per_job", "gradient_checkpointing", "results"]
+_EXECUTED += ["checkpoint_seconds", "keep_checkpoint", "data.path", "data.root", "data.download"]
+EXECUTION_KEYS = frozenset(_EXECUTED)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_RUNS = re.compile(r"auto|[1-9]|[12]\d|3[0-2]")
 _MAX_DEPTH = 20_000
 
 
@@ -183,6 +185,9 @@ class RunConfig:
     seed: int = 0
     device: str = "auto"
     precision: str = "fp32"
+    engine: str = "auto"
+    runs_per_job: str = "auto"
+    gradient_checkpointing: bool = False
     name: str = "runs"  # in configs/config.yaml: the data's name
     results: str = "results"
     checkpoint_seconds: float = 60.0
@@ -202,6 +207,9 @@ class RunConfig:
             "choose auto, cpu, cuda, cuda:N or mps",
         )
         _require_choice("precision", self.precision, PRECISIONS)
+        _require_choice("engine", self.engine, ENGINES)
+        whole = "needs auto or a whole number from 1 to 32"
+        _require(_RUNS.fullmatch(self.runs_per_job) is not None, "runs_per_job", self.runs_per_job, whole)
         _require(
             _NAME.fullmatch(self.name) is not None,
             "name",

@@ -61,6 +61,18 @@ def describe(device: torch.device) -> dict[str, Any]:
     }
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes a program may still take on the device, as far as the system says; a GiB where it does not."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        found = dict(line.split(":", 1) for line in lines)
+        return int(found["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) // 2 if hasattr(os, "sysconf") else 2**30
+
+
 def device_name(device: torch.device) -> str:
     """The device in words."""
     if device.type == "cuda":

@@ -1,8 +1,9 @@
 """A plan carried out: everything that can be wrong is found first, then every run is launched."""
 
+import itertools
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,23 +21,45 @@ from resdepth.models.conv import build
 from resdepth.models.size import multiply_adds
 from resdepth.progress import Observer
 from resdepth.records import Outcome
-from resdepth.run import run
+from resdepth.run import train_in_turns
 from resdepth.sweep import Plan, PlannedRun
 from resdepth.training.step import Step
+from resdepth.workers import cores, train_in_processes
 
 # How long the estimate may measure.
 _PROBE_SECONDS, _MOST_STEPS = 1.0, 30
 
 
+# Runs at once on a GPU by default: what it gains by more is to be measured (resdepth bench --at-once).
+_AT_ONCE_ON_A_GPU = 8
+
+
 @dataclass(frozen=True)
-class _Work:
-    """Job i trains run i. Picklable where the observer is."""
+class Group:
+    """Runs that share one process, one device and one job of the launcher, so many of them at once.
+
+    On a CPU several at once have a process and one thread each.
+    """
 
     runs: tuple[PlannedRun, ...]
+    at_once: int
+
+    @property
+    def in_processes(self) -> bool:
+        return self.at_once > 1 and devices.resolve(self.runs[0].config.device).type == "cpu"
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Job i trains group i. Picklable where the observer is."""
+
+    groups: tuple[Group, ...]
     observer: Callable[[], Observer]
 
-    def __call__(self, job: int) -> Outcome:
-        return run(self.runs[job], self.observer())
+    def __call__(self, job: int) -> list[Outcome]:
+        group = self.groups[job]
+        train = train_in_processes if group.in_processes else train_in_turns
+        return train(group.runs, group.at_once, self.observer())
 
 
 def execute(plan: Plan, observer: Callable[[], Observer], config_dir: Path | None = None) -> list[Outcome]:
@@ -55,7 +78,43 @@ def execute(plan: Plan, observer: Callable[[], Observer], config_dir: Path | Non
         if planned.state == rundir.RESTARTED:
             rundir.set_aside(planned.directory)
     results = plan.pending[0].directory.parents[1]
-    return launch(_Work(plan.pending, observer), len(plan.pending), plan.hydra_overrides, results, config_dir)
+    groups = make_groups(plan)
+    found = launch(_Work(groups, observer), len(groups), plan.hydra_overrides, results, config_dir)
+    pairs = zip((run for group in groups for run in group.runs), (o for part in found for o in part), strict=True)
+    outcomes = {run.directory: outcome for run, outcome in pairs}
+    return [outcomes[run.directory] for run in plan.pending]
+
+
+def make_groups(plan: Plan) -> tuple[Group, ...]:
+    """The pending runs, by device. Here a device's runs are one group; another launcher gets a job for every few.
+
+    How many train at once follows from the whole plan, finished runs included: a continued sweep computes with the same
+    number of threads as before, and so the same numbers.
+    """
+    groups = []
+    for device in dict.fromkeys(run.config.device for run in plan.pending):
+        whole = [run for run in plan.runs if run.config.device == device]
+        pending = [run for run in plan.pending if run.config.device == device]
+        at_once = _runs_at_once(whole, leaves_process=plan.leaves_process)
+        size = at_once if plan.leaves_process else len(pending)
+        groups += [Group(tuple(pending[i : i + size]), at_once) for i in range(0, len(pending), size)]
+    return tuple(groups)
+
+
+def _runs_at_once(runs: Sequence[PlannedRun], *, leaves_process: bool) -> int:
+    """`runs_per_job` of these runs of one device; `auto` is as many as it gains by and has memory for."""
+    asked = runs[0].config.runs_per_job
+    if asked != "auto":
+        return min(int(asked), len(runs))
+    device = devices.resolve(runs[0].config.device)
+    if leaves_process or device.type == "mps":
+        return 1
+    most = cores() if device.type == "cpu" else _AT_ONCE_ON_A_GPU
+    # The largest together: they are trained first.
+    needed = sorted((run.memory for run in runs), reverse=True)
+    free = devices.free_memory(device)
+    fitting = sum(total <= free for total in itertools.accumulate(needed))
+    return max(1, min(most, len(runs), fitting))
 
 
 def check(plan: Plan) -> None:
@@ -110,15 +169,16 @@ def _step_seconds(planned: PlannedRun) -> float:
     )
     labels = torch.randint(0, shape.classes, (batch,), generator=source)
     split = Split(images.numpy(), labels.numpy())
-    data = reside(Dataset(split, split, shape.classes), config.recipe.normalise, device)
+    data = reside(Dataset(split, split, shape.classes), config.recipe.normalise, config.recipe.pad, device)
     net = build(8, config.variant, config.model, shape.channels, shape.classes, source)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    step = Step(net, data, config.recipe, config.precision)
-    step.begin_epoch(draw_order(0, 1, batch, batch, 1, config.recipe.pad, config.recipe.flip))
+    step = Step(net, data, config.recipe, config.precision, (1, batch))
+    order = draw_order(0, 1, batch, batch, 1, config.recipe.pad, config.recipe.flip)
     times: list[float] = []
     while len(times) < 2 or (sum(times) < _PROBE_SECONDS and len(times) < _MOST_STEPS):
         started = time.perf_counter()
-        step(0, config.recipe.lr)
+        step.begin_epoch(order, [config.recipe.lr])
+        step()
         step.totals()  # waits for the device
         times.append(time.perf_counter() - started)
     return min(times[1:])

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
@@ -15,17 +16,17 @@ from resdepth.records import EpochRecord, Outcome
 from resdepth.sweep import Plan, PlannedRun
 
 _LINE_SECONDS = 2.0
+_SHOW_SECONDS = 0.05  # a step of a small net is shorter
 _WIDE = 110  # columns
 
 
 @contextmanager
 def choose_observer(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], "Observer"]]:
     """A maker of what the runs report to. Other launchers' jobs leave this process: they print lines of their own."""
-    leaves_process = any(o.lstrip("+").startswith("hydra/launcher=") and "basic" not in o for o in plan.hydra_overrides)
     if quiet:
         yield Observer
-    elif leaves_process or not sys.stdout.isatty():
-        shared = None if leaves_process else Lines(total=len(plan.pending))
+    elif plan.leaves_process or not sys.stdout.isatty():
+        shared = None if plan.leaves_process else Lines(total=len(plan.pending))
         yield Lines if shared is None else lambda: shared
     else:
         with Live(plan) as live:
@@ -33,11 +34,11 @@ def choose_observer(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], "Observ
 
 
 class Observer:
-    """Who is told how the runs go. This one says nothing; the others build on it."""
+    """Who is told how the runs go, of which several may be under way. This one says nothing; the others build on it."""
 
     def began(self, run: PlannedRun, epochs_done: int) -> None: ...
-    def stepped(self, iteration: int) -> None: ...
-    def recorded(self, record: EpochRecord) -> None: ...
+    def stepped(self, run: PlannedRun, iteration: int) -> None: ...
+    def recorded(self, run: PlannedRun, record: EpochRecord) -> None: ...
     def ended(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None: ...
 
 
@@ -56,30 +57,48 @@ class Lines(Observer):
 
     total: int = 0
     number: int = 0
-    _run: PlannedRun | None = None
     _printed: float = field(default_factory=time.monotonic)
 
     def began(self, run: PlannedRun, epochs_done: int) -> None:
         self.number += 1
-        self._run = run
         done = f", continued after epoch {epochs_done}" if epochs_done else ""
         of = f"[{self.number}/{self.total}] " if self.total else ""
         print(f"{of}{run.label}: {run.parameters:,} parameters, {run.schedule.epochs} epochs{done}", flush=True)
 
-    def recorded(self, record: EpochRecord) -> None:
-        if self._run is None or time.monotonic() - self._printed < _LINE_SECONDS:
+    def recorded(self, run: PlannedRun, record: EpochRecord) -> None:
+        if time.monotonic() - self._printed < _LINE_SECONDS:
             return
         self._printed = time.monotonic()
-        of = f"epoch {record.epoch}/{self._run.schedule.epochs}"
+        of = f"epoch {record.epoch}/{run.schedule.epochs}"
         errors = f"training error {percent(record.train_error)}, test error {percent(record.test_error)}"
-        print(f"  {self._run.label}: {of}, {errors}, {record.epoch_seconds:.1f} s", flush=True)
+        print(f"  {run.label}: {of}, {errors}, {record.epoch_seconds:.1f} s", flush=True)
 
     def ended(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
         print(_ending(run, outcome, last), flush=True)
 
 
+class _Bar:
+    """What is known of a run under way."""
+
+    def __init__(self, run: PlannedRun, number: int, epochs_done: int, task: TaskID) -> None:
+        self.run, self.number, self.task = run, number, task
+        self.started = time.monotonic()
+        self.first = min(epochs_done * run.schedule.steps_per_epoch, run.schedule.iterations)
+        self.iteration = self.first
+        self.last_error = ""
+
+    @property
+    def share(self) -> float:
+        return self.iteration / self.run.schedule.iterations
+
+    @property
+    def images_per_second(self) -> float:
+        seconds = time.monotonic() - self.started
+        return (self.iteration - self.first) * self.run.schedule.batch_size / max(seconds, 1e-9)
+
+
 class Live(Observer):
-    """Two bars that move: the run (epoch, error, images a second, time left) and the sweep."""
+    """Bars that move: one for each run under way (epoch, error, images a second, time left) and one for the sweep."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -89,17 +108,17 @@ class Live(Observer):
         self._is_wide = console.width >= _WIDE
         bars = [BarColumn(bar_width=24)] if self._is_wide else []
         self._progress = Progress(SpinnerColumn(), text, *bars, left, console=console, expand=False)
+        self._active: dict[Path, _Bar] = {}
         # A run weighs as much as the operations it needs.
-        self._weights = {run.directory: run.multiply_adds * run.schedule.iterations for run in plan.pending}
+        self._total = sum(run.work for run in plan.pending)
         self._done = self._before = 0.0
         self._number = 0
-        self._images_per_second = 0.0
+        self._shown = 0.0
 
     def __enter__(self) -> "Live":
         self._progress.start()
         self._started = time.monotonic()
-        self._run_bar = self._progress.add_task("", total=1, left="", visible=False)
-        self._sweep_bar = self._progress.add_task("sweep", total=sum(self._weights.values()), left="")
+        self._sweep_bar = self._progress.add_task("sweep", total=self._total, left="")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,48 +126,51 @@ class Live(Observer):
 
     def began(self, run: PlannedRun, epochs_done: int) -> None:
         self._number += 1
-        self._run, self._last = run, ""
-        self._run_started = time.monotonic()
-        self._first = min(epochs_done * run.schedule.steps_per_epoch, run.schedule.iterations)
-        self._iteration = self._first
+        task = self._progress.add_task("", total=run.schedule.iterations, left="")
+        bar = self._active[run.directory] = _Bar(run, self._number, epochs_done, task)
         # What an earlier sweep did is no measure of this one's speed.
-        self._before += self._weights[run.directory] * self._first / run.schedule.iterations
-        self._progress.update(self._run_bar, total=run.schedule.iterations, completed=self._first, visible=True)
-        self._show()
+        self._before += run.work * bar.share
+        self._show(bar)
 
-    def stepped(self, iteration: int) -> None:
-        self._iteration = iteration
-        seconds = time.monotonic() - self._run_started
-        self._images_per_second = (iteration - self._first) * self._run.schedule.batch_size / max(seconds, 1e-9)
-        self._show()
+    def stepped(self, run: PlannedRun, iteration: int) -> None:
+        bar = self._active[run.directory]
+        bar.iteration = iteration
+        if time.monotonic() - self._shown >= _SHOW_SECONDS:
+            self._show(bar)
 
-    def recorded(self, record: EpochRecord) -> None:
-        self._last = percent(record.train_error, 1)
-        self._show()
+    def recorded(self, run: PlannedRun, record: EpochRecord) -> None:
+        bar = self._active[run.directory]
+        bar.last_error = percent(record.train_error, 1)
+        self._show(bar)
 
     def ended(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
-        self._done += self._weights[run.directory]
-        self._iteration = 0
-        self._progress.update(self._run_bar, visible=False)
+        self._done += run.work
+        bar = self._active.pop(run.directory, None)
+        if bar is not None:
+            self._progress.remove_task(bar.task)
         self._progress.console.print(_ending(run, outcome, last), highlight=False, markup=False)
-        self._bar(self._sweep_bar, self._done, self._started, self._before)
+        self._show_sweep()
 
-    def _show(self) -> None:
-        run, schedule = self._run, self._run.schedule
-        epoch = min(-(-max(1, self._iteration) // schedule.steps_per_epoch), schedule.epochs)
-        of, speed = f"run {self._number} of {len(self._plan.pending)}", f"{self._images_per_second:,.0f} images/s"
+    def _show(self, bar: _Bar) -> None:
+        self._shown = time.monotonic()
+        schedule = bar.run.schedule
+        epoch = min(-(-max(1, bar.iteration) // schedule.steps_per_epoch), schedule.epochs)
+        of, speed = f"run {bar.number} of {len(self._plan.pending)}", f"{bar.images_per_second:,.0f} images/s"
         if self._is_wide:
-            error = f", training error {self._last}" if self._last else ""
-            text = f"{of}  {run.label}  epoch {epoch} of {schedule.epochs}{error}, {speed}"
+            error = f", training error {bar.last_error}" if bar.last_error else ""
+            text = f"{of}  {bar.run.label}  epoch {epoch} of {schedule.epochs}{error}, {speed}"
         else:
-            text = f"{of} {run.label[:14]} ep {epoch}/{schedule.epochs} err {self._last or '-'} {speed}"
-        self._progress.update(self._run_bar, description=text)
-        self._bar(self._run_bar, self._iteration, self._run_started, self._first)
-        share = self._weights[run.directory] * self._iteration / schedule.iterations
-        self._bar(self._sweep_bar, self._done + share, self._started, self._before)
+            text = f"{of} {bar.run.label[:14]} ep {epoch}/{schedule.epochs} err {bar.last_error or '-'} {speed}"
+        self._progress.update(bar.task, description=text)
+        self._move(bar.task, bar.iteration, bar.started, bar.first)
+        self._show_sweep()
 
-    def _bar(self, bar: TaskID, completed: float, started: float, before: float) -> None:
-        total = self._progress.tasks[bar].total or 1
+    def _show_sweep(self) -> None:
+        under_way = sum(bar.run.work * bar.share for bar in self._active.values())
+        self._move(self._sweep_bar, self._done + under_way, self._started, self._before)
+
+    def _move(self, task: TaskID, completed: float, started: float, before: float) -> None:
+        total = self._progress.tasks[self._progress.task_ids.index(task)].total or 1
         made = completed - before
         seconds = (total - completed) / made * (time.monotonic() - started) if made > 0 else 0
-        self._progress.update(bar, completed=completed, left=f"{duration(seconds)} left" if seconds else "")
+        self._progress.update(task, completed=completed, left=f"{duration(seconds)} left" if seconds else "")

@@ -1,17 +1,22 @@
-"""One run: from a planned run to its directory of results."""
+"""Runs: from a planned run to its directory of results, one at a time or several in turns."""
 
 import contextlib
 import json
 import time
 import traceback
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Generator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from resdepth import device as devices
 from resdepth import rundir
+from resdepth.config import DataConfig
 from resdepth.data import sources
-from resdepth.data.resident import reside
+from resdepth.data.resident import ResidentData, reside
 from resdepth.errors import ResdepthError, RunError
 from resdepth.progress import Observer
 from resdepth.records import (
@@ -32,7 +37,10 @@ from resdepth.records import (
 from resdepth.sweep import PlannedRun
 from resdepth.training import checkpoint
 from resdepth.training.checkpoint import CheckpointWriter
-from resdepth.training.loop import Training
+from resdepth.training.loop import Tick, Training
+
+# How long to wait where every run on the device is behind; a step of these nets lasts a millisecond.
+_TURN_SECONDS = 5e-5
 
 
 def run(planned: PlannedRun, observer: Observer) -> Outcome:
@@ -40,14 +48,49 @@ def run(planned: PlannedRun, observer: Observer) -> Outcome:
 
     What goes wrong becomes an outcome, so that a sweep goes on with its other runs.
     """
+    return train_in_turns([planned], 1, observer)[0]
+
+
+def train_in_turns(runs: Sequence[PlannedRun], at_once: int, observer: Observer) -> list[Outcome]:
+    """Train several runs in this process, `at_once` of them side by side; their outcomes, in order.
+
+    One thread feeds them in turns: on a GPU each has a stream of its own, and what is fed never waits.
+    """
+    outcomes: dict[int, Outcome] = {}
+    waiting = deque(sorted(range(len(runs)), key=lambda i: -runs[i].work)) if at_once > 1 else deque(range(len(runs)))
+    with contextlib.ExitStack() as stack:
+        active: dict[int, Generator[Tick, None, Outcome]] = {}
+        while active or waiting:
+            while waiting and len(active) < at_once:
+                number = waiting.popleft()
+                active[number] = stack.enter_context(contextlib.closing(_ticks(runs[number], observer)))
+            is_behind = True
+            for number, ticks in list(active.items()):
+                try:
+                    is_behind &= next(ticks) is Tick.WAITING
+                except StopIteration as end:
+                    outcomes[number] = end.value
+                    del active[number]
+                    is_behind = False
+            if is_behind:
+                time.sleep(_TURN_SECONDS)
+    return [outcomes[number] for number in range(len(runs))]
+
+
+def _ticks(planned: PlannedRun, observer: Observer) -> Generator[Tick, None, Outcome]:
+    """One run, giving way after every step; returns its outcome."""
     started = time.perf_counter()
     last: EpochRecord | None = None
     try:
         planned.directory.mkdir(parents=True, exist_ok=True)
         # Closed before the lock is let go: a checkpoint may still be on its way.
         with rundir.locked(planned.directory), contextlib.closing(_epochs(planned, observer)) as epochs:
-            for last in epochs:
-                observer.recorded(last)
+            for tick in epochs:
+                if isinstance(tick, Tick):
+                    yield tick
+                else:
+                    last = tick
+                    observer.recorded(planned, last)
             state = "diverged" if last is not None and last.diverged else "finished"
             outcome = Outcome(state, time.perf_counter() - started)
             write_outcome(planned.directory, outcome)
@@ -63,17 +106,18 @@ def run(planned: PlannedRun, observer: Observer) -> Outcome:
     return outcome
 
 
-def _epochs(planned: PlannedRun, observer: Observer) -> Generator[EpochRecord, None, None]:
-    """The records of the epochs that are left, each written before it is yielded."""
+def _epochs(planned: PlannedRun, observer: Observer) -> Generator[EpochRecord | Tick, None, None]:
+    """The records of the epochs that are left, each written before it is yielded, and the ticks between them."""
     config, folder = planned.config, planned.directory
     device = devices.resolve(config.device)
     devices.set_precision(config.precision, device)
-    training = Training(config, reside(sources.load(config.data), config.recipe.normalise, device))
+    training = Training(config, _resident(config.data, config.recipe.normalise, config.recipe.pad, device))
     for leftover in [folder / OUTCOME, folder / FAILURE, *folder.glob(f"*{PART}")]:
         leftover.unlink(missing_ok=True)
     rundir.write_config(folder, config)
     done = _resume(planned, training)
-    _write_environment(folder / ENVIRONMENT, devices.describe(device), is_continued=bool(done))
+    environment = {**devices.describe(device), "engine": training.engine}
+    _write_environment(folder / ENVIRONMENT, environment, is_continued=bool(done))
     observer.began(planned, training.epoch)
     yield from done[-1:]
     saved = time.monotonic()
@@ -81,18 +125,25 @@ def _epochs(planned: PlannedRun, observer: Observer) -> Generator[EpochRecord, N
         MetricsWriter(folder / METRICS) as metrics,
         CheckpointWriter(folder / CHECKPOINT, config, metrics.sync) as checkpoints,
     ):
-        for record in training.epochs(observer.stepped):
-            # The row first: a checkpoint must never be ahead of its rows.
-            metrics.write(record)
-            is_last = record.iteration == training.schedule.iterations
-            is_due = time.monotonic() - saved >= config.checkpoint_seconds and not checkpoints.is_busy
-            # A diverged run ends here: from its checkpoint it would only go on without numbers.
-            if not record.diverged and (config.keep_checkpoint if is_last else is_due):
-                checkpoints.save(training.state_dict())
-                saved = time.monotonic()
-            yield record
+        for tick in training.ticks(partial(observer.stepped, planned)):
+            if isinstance(tick, EpochRecord):
+                # The row first: a checkpoint must never be ahead of its rows.
+                metrics.write(tick)
+                is_last = tick.iteration == training.schedule.iterations
+                is_due = time.monotonic() - saved >= config.checkpoint_seconds and not checkpoints.is_busy
+                # A diverged run ends here: from its checkpoint it would only go on without numbers.
+                if not tick.diverged and (config.keep_checkpoint if is_last else is_due):
+                    checkpoints.save(training.state_dict())
+                    saved = time.monotonic()
+            yield tick
         # Before the outcome says that they are all there.
         metrics.sync()
+
+
+@lru_cache(maxsize=2)
+def _resident(data: DataConfig, normalise: str, pad: int, device: torch.device) -> ResidentData:
+    """Runs that take turns share what lies on the device."""
+    return reside(sources.load(data), normalise, pad, device)
 
 
 def _resume(planned: PlannedRun, training: Training) -> list[EpochRecord]:

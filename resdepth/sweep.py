@@ -10,8 +10,11 @@ from resdepth.config import RunConfig
 from resdepth.data import sources
 from resdepth.data.sources import Shape
 from resdepth.errors import ConfigError
-from resdepth.models.size import multiply_adds, parameters
+from resdepth.models.size import conv_outputs, multiply_adds, parameters
 from resdepth.training.schedule import Schedule
+
+# What a process that has loaded torch takes for itself, bytes.
+_LIBRARIES = 400 * 2**20
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,21 @@ class PlannedRun:
         return multiply_adds(self.config.depth, self.config.model, s.channels, s.height, s.width, s.classes)
 
     @property
+    def work(self) -> int:
+        """Multiply-adds of the whole run's forward passes: its share of a sweep's time."""
+        return self.multiply_adds * self.schedule.batch_size * self.schedule.iterations
+
+    @property
+    def memory(self) -> int:
+        """Bytes that training needs on its device, roughly: weights, activations, the data, the libraries."""
+        c, s = self.config, self.shape
+        weights = 5 * 4 * self.parameters  # with gradient, momentum, and a copy for a checkpoint
+        # Kept for the backward pass: each convolution's input and output; of a recomputed block its input alone.
+        kept = (0.5 if c.gradient_checkpointing else 2.0) * conv_outputs(c.depth, c.model, s.height, s.width)
+        images = 4 * s.train_images * s.channels * s.height * s.width
+        return round(weights + 4 * kept * self.schedule.batch_size + images + _LIBRARIES)
+
+    @property
     def label(self) -> str:
         return self.directory.name
 
@@ -55,6 +73,11 @@ class Plan:
     def folders(self) -> tuple[Path, ...]:
         """The experiments' folders, in order."""
         return tuple(dict.fromkeys(run.directory.parent for run in self.runs))
+
+    @property
+    def leaves_process(self) -> bool:
+        """Whether another launcher than Hydra's basic one carries the runs out, in processes of its own."""
+        return any(o.lstrip("+").startswith("hydra/launcher=") and "basic" not in o for o in self.hydra_overrides)
 
     @property
     def pending(self) -> tuple[PlannedRun, ...]:

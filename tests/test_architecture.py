@@ -24,8 +24,15 @@ FLOORS = (
         "progress",
     ),
     ("device", "data.augment", "data.resident", "models.shortcuts", "models.conv"),
-    ("training.step", "training.loop", "training.checkpoint"),
-    ("run", "execute"),
+    (
+        "training.graph",
+        "training.step",
+        "training.evaluation",
+        "training.engine",
+        "training.loop",
+        "training.checkpoint",
+    ),
+    ("run", "workers", "execute"),
     ("cli", "__main__"),
 )
 WITHOUT_TORCH = FLOORS[0] + FLOORS[1] + FLOORS[2] + FLOORS[6]

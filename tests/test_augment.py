@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from resdepth.config import RecipeConfig
-from resdepth.data.augment import crop_and_flip, draw_order, generator
+from resdepth.data.augment import draw_order, generator
 from resdepth.data.dataset import Dataset, Split
 from resdepth.data.resident import reside
 
@@ -25,11 +24,16 @@ def slowly(images, row, column, flip, pad):
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 8, 8), (2, 5, 7)])
 def test_crop_and_flip_equals_the_slow_reference(pad, shape):
     random = np.random.default_rng(0)
-    images = random.normal(size=(64, *shape)).astype(np.float32)
+    images = random.integers(0, 256, (64, *shape)).astype(np.uint8)
     row, column = random.integers(0, 2 * pad + 1, (2, 64))
     flip = random.random(64) < 0.5
-    fast = crop_and_flip(*(torch.from_numpy(a) for a in (images, row, column, flip)), pad)
-    assert np.array_equal(fast.numpy(), slowly(images, row, column, flip, pad))
+    order = torch.from_numpy(np.stack([np.arange(64), row, column, flip]))
+    split = Split(images, np.arange(64))
+    data = reside(Dataset(split, split, classes=64), "none", pad, torch.device("cpu"))
+    x, y = data.minibatch(order)
+    assert np.array_equal(x.numpy(), slowly(images, row, column, flip, pad).astype(np.float32) / np.float32(255))
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(y, order[0])
 
 
 def test_every_image_has_a_shift_and_a_flip_of_its_own():
@@ -52,7 +56,7 @@ def test_every_minibatch_is_full_and_the_last_is_filled_from_the_start_of_the_pe
 def test_a_shorter_last_epoch_is_the_start_of_the_whole_one():
     whole = draw_order(3, 164, 1000, 100, 10, pad=4, flip=True)
     part = draw_order(3, 164, 1000, 100, 4, pad=4, flip=True)
-    assert all(torch.equal(getattr(whole, n)[:4], getattr(part, n)) for n in ("index", "row", "column", "flip"))
+    assert torch.equal(whole.drawn[:4], part.drawn)
 
 
 def test_an_epochs_order_depends_on_seed_and_epoch_alone():
@@ -66,17 +70,17 @@ def test_an_epochs_order_depends_on_seed_and_epoch_alone():
     assert generator(1, 2).initial_seed() != generator(2, 1).initial_seed()
 
 
-def resident(images, normalise):
+def resident(images, normalise, pad=0):
     split = Split(images, np.zeros(len(images), dtype=np.int64))
-    return reside(Dataset(split, split, classes=10), normalise, torch.device("cpu"))
+    return reside(Dataset(split, split, classes=10), normalise, pad, torch.device("cpu"))
 
 
 def test_per_pixel_mean_is_subtracted_before_padding():
     images = np.random.default_rng(0).integers(0, 256, (50, 3, 8, 8)).astype(np.uint8)
-    data = resident(images, "pixel_mean")
+    data = resident(images, "pixel_mean", pad=4)
     assert np.allclose(data.mean.numpy(), images.mean(axis=0) / 255, atol=1e-6)
     order = draw_order(0, 1, 50, 50, 1, pad=4, flip=False)
-    x, _ = data.minibatch(order, 0, RecipeConfig(pad=4, flip=False))
+    x, _ = data.minibatch(order.drawn[0])
     normal = (images[order.index[0]] / 255 - images.mean(axis=0) / 255).astype(np.float32)
     expected = slowly(normal, order.row[0], order.column[0], order.flip[0], 4)
     assert np.allclose(x.numpy(), expected, atol=1e-6)

@@ -171,7 +171,7 @@ def test_a_checkpoint_without_its_rows_is_refused():
     train_here(*words)
     (run,) = make_plan(words).runs
     (run.directory / "outcome.json").unlink()
-    write_rows(run.directory / "metrics.csv", read_rows(run.directory / "metrics.csv")[1:])
+    write_rows(run.directory / "metrics.csv", read_rows(run.directory / "metrics.csv")[:-1])
     (outcome,) = train_here(*words)
     assert outcome.state == "failed"
     assert "lacks rows of epochs 1 to 2; remove checkpoint.pt" in outcome.message

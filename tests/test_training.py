@@ -17,8 +17,9 @@ from resdepth.records import read_rows, to_row
 from resdepth.run import run
 from resdepth.sweep import make_plan
 from resdepth.training import checkpoint
+from resdepth.training.evaluation import Evaluation
 from resdepth.training.loop import Training
-from resdepth.training.step import build_optimiser, evaluate
+from resdepth.training.step import build_optimiser
 
 CPU = torch.device("cpu")
 SHORT = RecipeConfig(epochs=3, iterations=None, lr=0.02, batch_size=32, pad=1)
@@ -27,7 +28,13 @@ SHORT = RecipeConfig(epochs=3, iterations=None, lr=0.02, batch_size=32, pad=1)
 def training(variant="residual", recipe=SHORT, **keys):
     data = DataConfig(name="digits", limit=100)
     config = RunConfig(depth=8, variant=variant, name="x", data=data, recipe=recipe, **keys)
-    return Training(config, reside(sources.load(data), recipe.normalise, CPU))
+    return Training(config, reside(sources.load(data), recipe.normalise, recipe.pad, CPU))
+
+
+def evaluate(net, data, split, precision, batch=1000):
+    evaluation = Evaluation(net, data, split, precision, batch=batch)
+    evaluation.start()
+    return evaluation.result()
 
 
 def rows(records):
@@ -66,7 +73,7 @@ class StopAfter(Observer):
     def __init__(self, epochs):
         self.left = epochs
 
-    def recorded(self, record):
+    def recorded(self, run, record):
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt

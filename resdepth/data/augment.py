@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 INITIALISATION = 0  # epochs count from 1
@@ -20,18 +19,16 @@ def generator(seed: int, epoch: int) -> torch.Generator:
 class EpochOrder:
     """Which images make each minibatch of an epoch, and how each is shifted and flipped.
 
-    index (steps, batch) int64; row and column (steps, batch) int64 in 0..2*pad, the corner of the crop in the padded
-    image; flip (steps, batch) bool.
+    drawn (steps, 4, batch) int64: index of the image, row and column in 0..2*pad of its crop in the padded image, and 1
+    where it is mirrored. One tensor, so that a step reads all of it at once.
     """
 
-    index: Tensor
-    row: Tensor
-    column: Tensor
-    flip: Tensor
+    drawn: Tensor
 
-    def to(self, device: torch.device) -> "EpochOrder":
-        parts = (self.index, self.row, self.column, self.flip)
-        return EpochOrder(*(part.to(device) for part in parts))
+    index = property(lambda self: self.drawn[:, 0])
+    row = property(lambda self: self.drawn[:, 1])
+    column = property(lambda self: self.drawn[:, 2])
+    flip = property(lambda self: self.drawn[:, 3].bool())
 
 
 def draw_order(seed: int, epoch: int, images: int, batch: int, steps: int, pad: int, flip: bool) -> EpochOrder:
@@ -42,20 +39,16 @@ def draw_order(seed: int, epoch: int, images: int, batch: int, steps: int, pad: 
     order = torch.cat([order, order[: whole - images]]).view(-1, batch)
     corners = torch.randint(0, 2 * pad + 1, (2, *order.shape), generator=source)
     flips = torch.rand(order.shape, generator=source) < 0.5 if flip else torch.zeros(order.shape, dtype=torch.bool)
-    return EpochOrder(order[:steps], corners[0, :steps], corners[1, :steps], flips[:steps])
+    return EpochOrder(torch.stack([order, corners[0], corners[1], flips.long()], dim=1)[:steps])
 
 
-def crop_and_flip(images: Tensor, row: Tensor, column: Tensor, flip: Tensor, pad: int) -> Tensor:
-    """Zero-pad by `pad`, cut each image's own H x W window, mirror where `flip`. He et al. 2015, section 4.2.
+def windows(row: Tensor, column: Tensor, flip: Tensor, height: int, width: int, pad: int) -> Tensor:
+    """Where each pixel of the augmented images lies in an image padded by `pad`: crop, then mirror where `flip`.
 
-    images (N, C, H, W); row, column (N,) int64 in 0..2*pad; flip (N,) bool -> (N, C, H, W).
+    row, column, flip (N,) int64 -> (N, height, width) int64, positions in the padded image read row by row.
+    He et al. 2015, section 4.2.
     """
-    count, channels, height, width = images.shape
-    device = images.device
-    y = row[:, None] + torch.arange(height, device=device)
-    x = torch.arange(width, device=device).expand(count, width)
-    x = column[:, None] + torch.where(flip[:, None], width - 1 - x, x)
-    padded = F.pad(images, (pad, pad, pad, pad))
-    n = torch.arange(count, device=device)[:, None, None, None]
-    c = torch.arange(channels, device=device)[None, :, None, None]
-    return padded[n, c, y[:, None, :, None], x[:, None, None, :]]
+    y = row[:, None] + torch.arange(height, device=row.device)
+    x = torch.arange(width, device=row.device)
+    x = column[:, None] + torch.where(flip[:, None] != 0, width - 1 - x, x)
+    return y[:, :, None] * (width + 2 * pad) + x[:, None, :]

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resdepth.config import RecipeConfig
-from resdepth.data.augment import EpochOrder, crop_and_flip
+from resdepth.data.augment import windows
 from resdepth.data.dataset import Dataset, Split
 
 
@@ -27,7 +27,9 @@ class ResidentSplit:
 class ResidentData:
     """Both splits, and the training split's statistics: images are (pixels / 255 - mean) / deviation.
 
-    mean (C, H, W) for `pixel_mean`, else (C, 1, 1); deviation (C, 1, 1).
+    mean (C, H, W) for `pixel_mean`, else (C, 1, 1); deviation (C, 1, 1). `padded` holds the training images once more,
+    padded by `pad` with zeros, a row of C pixels per position: (N * H' * W', C) uint8; `padded_mean` (H' * W', C) is
+    zero where they are.
     """
 
     train: ResidentSplit
@@ -35,25 +37,36 @@ class ResidentData:
     classes: int
     mean: Tensor
     deviation: Tensor
+    pad: int
+    padded: Tensor
+    padded_mean: Tensor
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Pixels (N, C, H, W) uint8 -> float32 of the same shape."""
         return (pixels.float() / 255 - self.mean) / self.deviation
 
-    def minibatch(self, order: EpochOrder, step: int, recipe: RecipeConfig) -> tuple[Tensor, Tensor]:
-        """Minibatch `step` of the epoch, augmented: images (N, C, H, W) float32 channels-last, labels (N,)."""
-        index = order.index[step]
-        x = self.normalise(self.train.images[index])
-        if recipe.pad or recipe.flip:
-            # After the mean is subtracted, so that the padding is the mean image.
-            x = crop_and_flip(x, order.row[step], order.column[step], order.flip[step], recipe.pad)
-        return x.contiguous(memory_format=torch.channels_last), self.train.labels[index]
+    def minibatch(self, drawn: Tensor) -> tuple[Tensor, Tensor]:
+        """The minibatch of one step of an EpochOrder, (4, N) int64: images (N, C, H, W) float32, labels (N,).
+
+        Cropped after the mean is subtracted, so that the padding is the mean image. The images are channels-last.
+        """
+        index, row, column, flip = drawn
+        height, width = self.train.images.shape[2:]
+        position = windows(row, column, flip, height, width, self.pad)
+        pixels = self.padded[index[:, None, None] * len(self.padded_mean) + position]
+        x = (pixels.float() / 255 - self.padded_mean[position]) / self.deviation.flatten()
+        return x.permute(0, 3, 1, 2), self.train.labels[index]
 
 
-def reside(data: Dataset, normalise: str, device: torch.device) -> ResidentData:
+def reside(data: Dataset, normalise: str, pad: int, device: torch.device) -> ResidentData:
     """Move a data set to the device, with the statistics of its training split."""
     mean, deviation = (torch.from_numpy(part.astype(np.float32)).to(device) for part in _statistics(data, normalise))
-    return ResidentData(_move(data.train, device), _move(data.test, device), data.classes, mean, deviation)
+    train, test = _move(data.train, device), _move(data.test, device)
+    channels = train.images.shape[1]
+    padded = F.pad(train.images, (pad, pad, pad, pad)).permute(0, 2, 3, 1).reshape(-1, channels)
+    whole_mean = F.pad(mean.expand(train.images.shape[1:]), (pad, pad, pad, pad))
+    padded_mean = whole_mean.permute(1, 2, 0).reshape(-1, channels)
+    return ResidentData(train, test, data.classes, mean, deviation, pad, padded, padded_mean)
 
 
 def _move(split: Split, device: torch.device) -> ResidentSplit:

@@ -33,10 +33,23 @@ def load(config: DataConfig) -> Dataset:
     With `validation=N` the held-out images take the place of the test split, which stays unseen. Both choices are
     balanced over the classes and do not depend on a seed. The last two data sets are kept. Raises DataError.
     """
-    return _load(replace(config, name="", fingerprint=""))
+    key = replace(config, name="", fingerprint="")
+    if key not in _held:
+        hold(key, _load(key))
+    return _held[key]
 
 
-@lru_cache(maxsize=2)
+def hold(config: DataConfig, data: Dataset) -> None:
+    """Have `load` return this data set; a process that loaded it hands it to another one so."""
+    while len(_held) >= _MOST_HELD:
+        del _held[next(iter(_held))]
+    _held[replace(config, name="", fingerprint="")] = data
+
+
+_held: dict[DataConfig, Dataset] = {}
+_MOST_HELD = 2
+
+
 def _load(config: DataConfig) -> Dataset:
     whole = LOADERS[config.source](config)
     train, test = whole.train, whole.test

@@ -3,6 +3,8 @@
 Plain and residual nets share every line; a block's `join` (resdepth/variants.py) is all that tells them apart.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -52,12 +54,15 @@ class ConvNet(nn.Module):
             for i in range(blocks_per_stage(depth)):
                 blocks.append(Block(before, filters, 2 if stage and i == 0 else 1, model, variant))
                 before = filters
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.ModuleList(blocks)
         self.classifier = nn.Linear(before, classes)
+        # How a block is called while training: an engine may compile it, or recompute it in the backward pass.
+        self.through: Callable[[Block, Tensor], Tensor] = Block.__call__
 
     def forward(self, x: Tensor) -> Tensor:
         a = F.relu(self.norm(self.conv(x)))
-        a = self.blocks(a)
+        for block in self.blocks:
+            a = self.through(block, a) if self.training else block(a)  # type: ignore[arg-type]
         # mean over the maps: adaptive pooling's backward is not deterministic on CUDA
         return self.classifier(a.mean(dim=(2, 3)))
 

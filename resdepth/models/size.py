@@ -47,3 +47,13 @@ def multiply_adds(depth: int, model: ModelConfig, channels: int, height: int, wi
         total += 9 * (before + (2 * n - 1) * filters) * filters * height * width
         before = filters
     return total + filters * classes
+
+
+def conv_outputs(depth: int, model: ModelConfig, height: int, width: int) -> int:
+    """Numbers in the outputs of all 3x3 convolutions for one image: what every pass over the activations must touch."""
+    n, total = blocks_per_stage(depth), model.width * height * width
+    for stage in range(3):
+        if stage:
+            height, width = (height + 1) // 2, (width + 1) // 2
+        total += 2 * n * model.width * 2**stage * height * width
+    return total

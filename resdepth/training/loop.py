@@ -3,17 +3,28 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from enum import Enum
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from resdepth.config import RunConfig
 from resdepth.data.augment import INITIALISATION, draw_order, generator
 from resdepth.data.resident import ResidentData
 from resdepth.models.conv import build
 from resdepth.records import SCHEMA_VERSION, EpochRecord
+from resdepth.training import engine
+from resdepth.training.evaluation import Evaluation
 from resdepth.training.schedule import Schedule, warms_up
-from resdepth.training.step import Step, evaluate
+from resdepth.training.step import Step
+
+
+class Tick(Enum):
+    """What a loop says between records, so that several may take turns: a step was made, or the device is behind."""
+
+    STEPPED = 1
+    WAITING = 2
 
 
 class Training:
@@ -22,31 +33,50 @@ class Training:
     def __init__(self, config: RunConfig, data: ResidentData) -> None:
         self.config, self.data = config, data
         self.schedule = Schedule.of(config.recipe, len(data.train))
-        channels = data.train.images.shape[1]
+        channels, device = data.train.images.shape[1], data.mean.device
         source = generator(config.seed, INITIALISATION)
         net = build(config.depth, config.variant, config.model, channels, data.classes, source)
-        self.net = net.to(data.mean.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.step = Step(self.net, data, config.recipe, config.precision)
+        self.net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.engine = engine.choose(config.engine, device)
+        self.net.through = engine.way_through(self.engine, recompute=config.gradient_checkpointing)
+        captured = engine.is_captured(self.engine, device)
+        shape = (self.schedule.steps_per_epoch, self.schedule.batch_size)
+        self.step = Step(self.net, data, config.recipe, config.precision, shape, is_captured=captured)
+        splits = ("test", "train") if config.recipe.eval_clean else ("test",)
+        self._evaluations = {s: Evaluation(self.net, data, s, config.precision, is_captured=captured) for s in splits}
         self.epoch = 0
         self.warming_up = True
         self.train_error = math.nan
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "net": self.net.state_dict(),
-            "optimiser": self.step.optimiser.state_dict(),
-            "epoch": self.epoch,
-            "warming_up": self.warming_up,
-            "train_error": self.train_error,
-        }
+        position = {"epoch": self.epoch, "warming_up": self.warming_up, "train_error": self.train_error}
+        return {"tensors": self._tensors(), **position}
 
+    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.net.load_state_dict(state["net"])
-        self.step.optimiser.load_state_dict(state["optimiser"])
-        self.epoch, self.warming_up, self.train_error = state["epoch"], state["warming_up"], state["train_error"]
+        """Raises KeyError, TypeError or ValueError for a state that is not this net's."""
+        own, saved = self._tensors(), state["tensors"]
+        if own.keys() != saved.keys() or any(own[name].shape != saved[name].shape for name in own):
+            raise ValueError("the tensors differ in name or shape")
+        # Into the tensors there are: a captured graph knows their addresses.
+        for name, tensor in own.items():
+            tensor.copy_(saved[name])
+        epoch = state["epoch"]
+        if type(epoch) is not int or not 0 < epoch <= self.schedule.epochs:
+            raise ValueError(f"epoch {epoch}")
+        self.epoch, self.warming_up, self.train_error = epoch, bool(state["warming_up"]), float(state["train_error"])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All tensors that the training builds up, by name."""
+        momenta = {f"momentum.{i}": momentum for i, momentum in enumerate(self.step.momenta)}
+        return {**self.net.state_dict(), **momenta}
 
     def epochs(self, on_step: Callable[[int], None] = lambda _: None) -> Iterator[EpochRecord]:
-        """Train the epochs that are left. `on_step` hears of each minibatch handed to the device, by its iteration.
+        """Train the epochs that are left, this net alone. `on_step` hears of each minibatch, by its iteration."""
+        return (tick for tick in self.ticks(on_step) if isinstance(tick, EpochRecord))
+
+    def ticks(self, on_step: Callable[[int], None] = lambda _: None) -> Iterator[EpochRecord | Tick]:
+        """Train the epochs that are left, giving way after every step. `on_step` hears of each handed to the device.
 
         Ends early after an epoch whose loss is no longer a number.
         """
@@ -54,10 +84,20 @@ class Training:
             started = time.perf_counter()
             epoch = self.epoch + 1
             rates = self._rates(epoch)
-            self._train_epoch(epoch, rates, on_step)
+            self._begin_epoch(epoch, rates)
+            before = (epoch - 1) * self.schedule.steps_per_epoch
+            for i in range(len(rates)):
+                while not self.step.is_free:
+                    yield Tick.WAITING
+                self.step()
+                on_step(before + i + 1)
+                yield Tick.STEPPED
+            evaluated = self._start_evaluations(epoch)
+            while not self.step.is_idle:
+                yield Tick.WAITING
             loss, self.train_error = self.step.totals()
             self.epoch = epoch
-            record = self._record(rates[-1], loss, started)
+            record = self._record(rates[-1], loss, evaluated, started)
             yield record
             if record.diverged:
                 return
@@ -70,24 +110,32 @@ class Training:
             return [recipe.warmup_lr] * self.schedule.steps_in(epoch)
         return self.schedule.rates(epoch)
 
-    def _train_epoch(self, epoch: int, rates: list[float], on_step: Callable[[int], None]) -> None:
-        recipe, schedule = self.config.recipe, self.schedule
-        images, steps = len(self.data.train), len(rates)
-        order = draw_order(self.config.seed, epoch, images, schedule.batch_size, steps, recipe.pad, recipe.flip)
-        self.step.begin_epoch(order)
-        before = (epoch - 1) * schedule.steps_per_epoch
-        for i, lr in enumerate(rates):
-            self.step(i, lr)
-            on_step(before + i + 1)
+    def _begin_epoch(self, epoch: int, rates: list[float]) -> None:
+        recipe, images, batch = self.config.recipe, len(self.data.train), self.schedule.batch_size
+        order = draw_order(self.config.seed, epoch, images, batch, len(rates), recipe.pad, recipe.flip)
+        self.step.begin_epoch(order, rates)
 
-    def _record(self, lr: float, train_loss: float, started: float) -> EpochRecord:
-        config, recipe, epoch = self.config, self.config.recipe, self.epoch
-        is_last = epoch == self.schedule.epochs or not math.isfinite(train_loss)
-        test_loss = test_error = clean_error = math.nan
-        if is_last or epoch % recipe.eval_every == 0:
-            test_loss, test_error = evaluate(self.net, self.data, "test", config.precision)
-            if recipe.eval_clean:
-                clean_error = evaluate(self.net, self.data, "train", config.precision)[1]
+    def _start_evaluations(self, epoch: int) -> bool:
+        """Hand the evaluations to the device behind the epoch's steps, where this epoch has any."""
+        is_due = epoch == self.schedule.epochs or epoch % self.config.recipe.eval_every == 0
+        with self.step.on_stream():
+            for evaluation in self._evaluations.values() if is_due else ():
+                evaluation.start()
+        self.step.mark()
+        return is_due
+
+    def _record(self, lr: float, train_loss: float, is_evaluated: bool, started: float) -> EpochRecord:
+        config, epoch = self.config, self.epoch
+        if not is_evaluated and not math.isfinite(train_loss):
+            is_evaluated = True  # the last row of a run that diverged
+            with self.step.on_stream():
+                for evaluation in self._evaluations.values():
+                    evaluation.start()
+        results = {}
+        if is_evaluated:
+            with self.step.on_stream():
+                results = {split: evaluation.result() for split, evaluation in self._evaluations.items()}
+        test_loss, test_error = results.get("test", (math.nan, math.nan))
         return EpochRecord(
             schema_version=SCHEMA_VERSION,
             dataset=config.data.name,
@@ -101,7 +149,7 @@ class Training:
             lr=lr,
             train_loss=train_loss,
             train_error=self.train_error,
-            train_error_clean=clean_error,
+            train_error_clean=results.get("train", (math.nan, math.nan))[1],
             test_loss=test_loss,
             test_error=test_error,
             epoch_seconds=time.perf_counter() - started,

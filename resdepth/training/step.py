@@ -1,4 +1,13 @@
-"""One step of SGD, and the sums it leaves on the device. He et al. 2015, section 4.2."""
+"""One step of SGD, and the sums it leaves on the device. He et al. 2015, section 4.2.
+
+The same body trains on every engine. Where the device is not the host it takes all that changes from step to step
+(minibatch, learning rate) from tables on the device by a counter on the device, so that nothing waits for the host and
+a captured graph can replay it.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -7,36 +16,108 @@ from torch import Tensor, nn
 from resdepth.config import RecipeConfig
 from resdepth.data.augment import EpochOrder
 from resdepth.data.resident import ResidentData
+from resdepth.training.graph import Captured
+
+# Steps a run may have in flight on a GPU: enough that it never idles, few enough that runs beside it get their turn.
+_IN_FLIGHT = 4
 
 
 class Step:
-    """Trains `net` on one minibatch at a time.
+    """Trains `net` on one minibatch after the other.
 
     Losses and errors are summed in device tensors and read once an epoch (`totals`), so that the host never waits for
-    the device inside an epoch.
+    the device inside an epoch. `is_captured` replays the step as a CUDA graph, captured at the first epoch's begin;
+    states must be loaded before. On a GPU all work goes to a stream of the run's own.
     """
 
-    def __init__(self, net: nn.Module, data: ResidentData, recipe: RecipeConfig, precision: str) -> None:
-        self.net, self.recipe, self.precision = net, recipe, precision
-        self._data = data
-        self.device = data.mean.device
-        self.optimiser = build_optimiser(net, recipe, self.device)
-        self._loss_sum = torch.zeros((), device=self.device)
-        self._error_count = torch.zeros((), dtype=torch.int64, device=self.device)
-        self._seen = 0
+    def __init__(
+        self,
+        net: nn.Module,
+        data: ResidentData,
+        recipe: RecipeConfig,
+        precision: str,
+        shape: tuple[int, int],
+        *,
+        is_captured: bool = False,
+    ) -> None:
+        """`shape` is (steps, batch) of a whole epoch."""
+        self.net, self.precision = net, precision
+        self._data, self._device = data, data.mean.device
+        self.stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        self.optimiser = build_optimiser(net, recipe, self._device)
+        # Momentum starts at zero, at an address that stays; unset, a graph would record the first step's reset.
+        self.momenta = _start_momenta(self.optimiser) if recipe.momentum else []
+        self._drawn = torch.zeros((shape[0], 4, shape[1]), dtype=torch.int64, device=self._device)
+        self._rates = torch.zeros(shape[0], device=self._device)
+        self._position = torch.zeros(1, dtype=torch.int64, device=self._device)
+        self._loss_sum = torch.zeros((), device=self._device)
+        self._error_count = torch.zeros((), dtype=torch.int64, device=self._device)
+        self._host_rates: Sequence[float] = ()
+        self._done = 0
+        self._is_captured = is_captured
+        self._graph: Captured | None = None
+        self._in_flight: deque[torch.cuda.Event] = deque()
 
-    def begin_epoch(self, order: EpochOrder) -> None:
-        self._order = order.to(self.device)
-        self._loss_sum.zero_()
-        self._error_count.zero_()
-        self._seen = 0
+    def on_stream(self) -> contextlib.AbstractContextManager[object]:
+        """The run's own stream as the current one, where the device has streams."""
+        return torch.cuda.stream(self.stream) if self.stream is not None else contextlib.nullcontext()
+
+    def begin_epoch(self, order: EpochOrder, rates: Sequence[float]) -> None:
+        """Start over at the first minibatch of `order`, with the learning rate of each step."""
+        self._host_rates, self._done = rates, 0
         self.net.train()
+        with self.on_stream():
+            self._drawn[: len(order.drawn)].copy_(order.drawn)
+            self._rates[: len(rates)].copy_(torch.tensor(rates))
+            for counter in (self._position, self._loss_sum, self._error_count):
+                counter.zero_()
+            if self._is_captured and self._graph is None:
+                self._graph = Captured(self._body, self._state())
 
-    def __call__(self, step: int, lr: float) -> None:
-        """Train on minibatch `step` of the epoch with the learning rate `lr`."""
-        x, y = self._data.minibatch(self._order, step, self.recipe)
+    def __call__(self) -> None:
+        """Train on the next minibatch of the epoch."""
+        with self.on_stream():
+            if self._graph is not None:
+                self._graph()
+            else:
+                self._body()
+        self.mark()
+        self._done += 1
+
+    def mark(self) -> None:
+        """Count what has been handed to the run's stream as one more in flight."""
+        if self.stream is not None:
+            self._in_flight.append(self.stream.record_event())
+
+    @property
+    def is_free(self) -> bool:
+        """Whether another step may be handed to the device; on a CPU always."""
+        return self._count_in_flight() < _IN_FLIGHT
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the device has done all it was handed; on a CPU always."""
+        return self._count_in_flight() == 0
+
+    def _count_in_flight(self) -> int:
+        while self._in_flight and self._in_flight[0].query():
+            self._in_flight.popleft()
+        return len(self._in_flight)
+
+    def totals(self) -> tuple[float, float]:
+        """Mean loss (nats) and error (percent) over the epoch's minibatches so far. Waits for the device."""
+        with self.on_stream():
+            seen = self._done * self._drawn.shape[2]
+            return self._loss_sum.item() / seen, 100 * self._error_count.item() / seen
+
+    def _body(self) -> None:
+        drawn = self._drawn.index_select(0, self._position)[0]
+        x, y = self._data.minibatch(drawn)
         for group in self.optimiser.param_groups:
-            group["lr"] = lr
+            if isinstance(group["lr"], Tensor):
+                group["lr"].copy_(self._rates.index_select(0, self._position)[0])
+            else:
+                group["lr"] = self._host_rates[self._done]
         self.optimiser.zero_grad(set_to_none=True)
         logits = forward(self.net, x, self.precision)
         loss = F.cross_entropy(logits, y)
@@ -44,11 +125,12 @@ class Step:
         self.optimiser.step()
         self._loss_sum += loss.detach() * len(y)
         self._error_count += (logits.detach().argmax(dim=1) != y).sum()
-        self._seen += len(y)
+        self._position += 1
 
-    def totals(self) -> tuple[float, float]:
-        """Mean loss (nats) and error (percent) over the epoch's minibatches so far. Waits for the device."""
-        return self._loss_sum.item() / self._seen, 100 * self._error_count.item() / self._seen
+    def _state(self) -> list[Tensor]:
+        """All that a step changes."""
+        counters = [self._position, self._loss_sum, self._error_count]
+        return [*self.net.parameters(), *self.net.buffers(), *self.momenta, *counters]
 
 
 def forward(net: nn.Module, x: Tensor, precision: str) -> Tensor:
@@ -58,23 +140,11 @@ def forward(net: nn.Module, x: Tensor, precision: str) -> Tensor:
     return logits.float()
 
 
-@torch.no_grad()
-def evaluate(net: nn.Module, data: ResidentData, split: str, precision: str, batch: int = 1000) -> tuple[float, float]:
-    """Mean loss (nats) and error (percent) on the clean `train` or `test` split, with the running statistics."""
-    part = getattr(data, split)
-    net.eval()
-    loss_sum = torch.zeros((), device=part.labels.device)
-    error_count = torch.zeros((), dtype=torch.int64, device=part.labels.device)
-    for images, y in zip(part.images.split(batch), part.labels.split(batch), strict=True):
-        x = data.normalise(images).contiguous(memory_format=torch.channels_last)
-        logits = forward(net, x, precision)
-        loss_sum += F.cross_entropy(logits, y, reduction="sum")
-        error_count += (logits.argmax(dim=1) != y).sum()
-    return loss_sum.item() / len(part), 100 * error_count.item() / len(part)
-
-
 def build_optimiser(net: nn.Module, recipe: RecipeConfig, device: torch.device) -> torch.optim.SGD:
-    """SGD with momentum; weight decay on every weight, and on biases and batch norm as the recipe says."""
+    """SGD with momentum; weight decay on every weight, and on biases and batch norm as the recipe says.
+
+    On CUDA its learning rate is a tensor on the device, which only the fused kernel reads there.
+    """
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for module in net.modules():
@@ -84,6 +154,17 @@ def build_optimiser(net: nn.Module, recipe: RecipeConfig, device: torch.device) 
             (decayed if is_decayed else free).append(parameter)
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
     on_cuda = device.type == "cuda"
+    lr = torch.tensor(recipe.lr, device=device) if on_cuda else recipe.lr
     return torch.optim.SGD(
-        [g for g in groups if g["params"]], lr=recipe.lr, momentum=recipe.momentum, fused=on_cuda, foreach=not on_cuda
+        [g for g in groups if g["params"]], lr=lr, momentum=recipe.momentum, fused=on_cuda, foreach=not on_cuda
     )
+
+
+def _start_momenta(optimiser: torch.optim.SGD) -> list[Tensor]:
+    momenta = []
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            momentum = torch.zeros_like(parameter, requires_grad=False)
+            optimiser.state[parameter]["momentum_buffer"] = momentum
+            momenta.append(momentum)
+    return momenta
