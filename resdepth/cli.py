@@ -127,6 +127,31 @@ def summary(
     _warn(display.print_summary(results, csv))
 
 
+@app.command(epilog=_KEYS)
+def bench(
+    overrides: Overrides = None,
+    at_once: Annotated[str, typer.Option(help="Runs side by side, such as 1,2,4.")] = "1",
+    usual: Annotated[bool, typer.Option(help="Measure the usual DataLoader loop too.")] = True,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Time the whole sweep instead of a step.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The results' folder.", show_default="results/bench/DEVICE-steps")
+    ] = None,
+) -> None:
+    """Measure a training step: time, memory, the ratio to the device's floors, the usual loop beside it."""
+    from resdepth.errors import ConfigError
+
+    numbers = at_once.split(",")
+    if not all(number.isdigit() and 1 <= int(number) <= 32 for number in numbers):
+        raise ConfigError("--at-once", at_once, "needs whole numbers from 1 to 32, such as 1,2,4")
+    from resdepth.bench.run import bench_steps, bench_sweep
+
+    with _stopped_by_signals():
+        if sweep:
+            print(bench_sweep(overrides or [], out))
+        else:
+            print(bench_steps(overrides or [], out, [int(number) for number in numbers], usual=usual))
+
+
 def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None) -> None:
     from resdepth import display
 

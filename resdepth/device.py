@@ -1,8 +1,14 @@
 """The device: which one, how exactly it computes, and what it is called."""
 
+import ctypes
+import gc
+import math
 import os
 import platform
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -71,6 +77,57 @@ def free_memory(device: torch.device) -> int:
         return int(found["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
         return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) // 2 if hasattr(os, "sysconf") else 2**30
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads on the CPU; None leaves them as they are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all it was handed."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+class PeakMemory:
+    """`bytes` that were taken on the device at most inside the `with` block, beyond those before; NaN if unknown."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.bytes = math.nan
+
+    def __enter__(self) -> "PeakMemory":
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._before = torch.cuda.memory_allocated(self._device)
+        elif sys.platform == "linux":
+            # Freed memory goes back to the system, and the kernel begins a new peak.
+            ctypes.CDLL(None).malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+            self._before = _resident_bytes("VmRSS")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._device.type == "cuda":
+            self.bytes = torch.cuda.max_memory_allocated(self._device) - self._before
+        elif sys.platform == "linux":
+            self.bytes = _resident_bytes("VmHWM") - self._before
+
+
+def _resident_bytes(kind: str) -> int:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
+    return int(lines[kind].split()[0]) * 1024
 
 
 def device_name(device: torch.device) -> str:

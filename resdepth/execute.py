@@ -23,6 +23,7 @@ from resdepth.progress import Observer
 from resdepth.records import Outcome
 from resdepth.run import train_in_turns
 from resdepth.sweep import Plan, PlannedRun
+from resdepth.training import engine
 from resdepth.training.step import Step
 from resdepth.workers import cores, train_in_processes
 
@@ -121,8 +122,10 @@ def check(plan: Plan) -> None:
     """Load every data set, ask for every device and every directory. Raises ConfigError or DataError."""
     for planned in plan.pending:
         rundir.refuse_locked(planned.directory, planned.config)
-    for config in {(r.config.device, r.config.precision): r.config for r in plan.pending}.values():
-        devices.set_precision(config.precision, devices.resolve(config.device))
+    for c in {(r.config.device, r.config.precision, r.config.engine): r.config for r in plan.pending}.values():
+        device = devices.resolve(c.device)
+        devices.set_precision(c.precision, device)
+        engine.choose(c.engine, device)
     for data in {r.config.data: None for r in plan.pending}:
         sources.load(data)
 
@@ -142,21 +145,28 @@ def estimate_seconds(plan: Plan) -> float | None:
     """How long the pending runs will take, from a few timed steps of a net of 8 layers on data of the same shape.
 
     Time grows with the multiply-adds, for a given width and map size: depth multiplies both them and the layers. None
-    where even the small net does not fit; the run itself will say so.
+    where even the small net does not fit; the run itself will say so. What runs side by side on a GPU gain is not
+    counted.
     """
     cache: dict[tuple[object, ...], float] = {}
     total = 0.0
-    for planned in plan.pending:
-        c, s = planned.config, planned.shape
-        key = (c.device, c.precision, c.model.width, replace(s, train_images=0), planned.schedule.batch_size)
-        if key not in cache:
-            small = multiply_adds(8, c.model, s.channels, s.height, s.width, s.classes)
+    for group in make_groups(plan):
+        with devices.threads(1 if group.in_processes else None):
             try:
-                cache[key] = _step_seconds(planned) / small
+                seconds = [_run_seconds(planned, cache) for planned in group.runs]
             except Exception:  # torch raises many kinds; whatever it is, the run itself will say so
                 return None
-        total += cache[key] * planned.multiply_adds * planned.schedule.iterations
+        total += max(sum(seconds) / group.at_once, *seconds) if group.in_processes else sum(seconds)
     return total
+
+
+def _run_seconds(planned: PlannedRun, cache: dict[tuple[object, ...], float]) -> float:
+    c, s = planned.config, planned.shape
+    key = (c.device, c.precision, c.model.width, replace(s, train_images=0), planned.schedule.batch_size)
+    if key not in cache:
+        small = multiply_adds(8, c.model, s.channels, s.height, s.width, s.classes)
+        cache[key] = _step_seconds(planned) / small
+    return cache[key] * planned.multiply_adds * planned.schedule.iterations
 
 
 def _step_seconds(planned: PlannedRun) -> float:

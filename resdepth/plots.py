@@ -24,6 +24,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resdepth.errors import ConfigError
+from resdepth.records import replacing
 from resdepth.settings import RATE, Setting, final_rows, rate_sweeps, results, settings, variants_in
 from resdepth.summary import at_best_rate
 from resdepth.tables import experiment_folder, read_results
@@ -40,7 +41,7 @@ _MARKED_BELOW = 3  # points
 # Okabe and Ito's colours, told apart by the colour-blind; plain and residual are the first two.
 _VARIANT_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _VARIANT_MARKERS = ("o", "s", "^", "D", "v", "P")
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 150,
     "font.size": 10,
     "axes.spines.top": False,
@@ -88,18 +89,24 @@ def _save(drawn: Drawn, out: Path | None, experiment: Path, formats: tuple[str, 
     folder = out or experiment / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     prefix = f"{drawn.experiment.replace('/', '-')}_" if out else ""
-    files = []
-    for suffix in formats:
-        files.append(folder / f"{prefix}{drawn.name}.{suffix}")
-        # No date in the file, so that drawing again changes nothing.
-        drawn.figure.savefig(files[-1], metadata={"Date": None} if suffix == "svg" else {"Software": None})
-    plt.close(drawn.figure)
+    return save_figure(drawn.figure, folder / f"{prefix}{drawn.name}", formats)
+
+
+def save_figure(figure: Figure, stem: Path, formats: tuple[str, ...]) -> list[Path]:
+    """Write the figure as `stem`.png and so on, and close it; the same results give the same files."""
+    files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
+    for file, suffix in zip(files, formats, strict=True):
+        with replacing(file) as target:
+            # No date in the file, so that drawing again changes nothing.
+            metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+            figure.savefig(target, format=suffix, metadata=metadata)
+    plt.close(figure)
     return files
 
 
 def draw(table: pd.DataFrame, metric: str = "error", x: str = "epoch") -> Iterator[Drawn]:
     """The figures of every experiment and setting in a table of `load_results`, one after the other."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         for setting in settings(table):
             suffix = f"_{setting.label}" if setting.label else ""
             kind = ("" if metric == "error" else f"_{metric}") + ("" if x == "epoch" else f"_by_{x}")

@@ -105,6 +105,12 @@ def make_plan(
     return Plan(tuple(runs.values()), sweep.hydra_overrides, repeated=len(sweep.points) - len(runs))
 
 
+def unplaced(overrides: Sequence[str]) -> tuple[PlannedRun, ...]:
+    """Every point of the overrides as a run without a directory, to be measured; none counts as done or repeated."""
+    points = expand(overrides).points
+    return tuple(PlannedRun(p.config, Path(), rundir.NEW, sources.shape(p.config.data)) for p in points)
+
+
 def _place(point: Point, *, restart: bool) -> PlannedRun:
     config = point.config
     mark = sources.fingerprint(config.data)

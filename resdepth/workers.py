@@ -29,13 +29,18 @@ _REPORT_SECONDS = 0.1
 _GRACE_SECONDS = 3.0
 
 
+def context() -> Any:
+    """How processes are started."""
+    return multiprocessing.get_context(_METHOD)
+
+
 def prepare() -> None:
     """Begin to load torch in the background, for the processes to come."""
     if _METHOD == "forkserver":
         from multiprocessing import forkserver
 
         # torch.optim loads Dynamo when the first optimiser is made, for seconds.
-        multiprocessing.get_context(_METHOD).set_forkserver_preload(["resdepth.run", "torch._dynamo"])
+        context().set_forkserver_preload(["resdepth.run", "torch._dynamo"])
         forkserver.ensure_running()
 
 
@@ -71,8 +76,7 @@ class _Worker:
         self.number, self._run = number, run
         self._started = time.perf_counter()
         self.connection, far = multiprocessing.Pipe(duplex=False)
-        context = multiprocessing.get_context(_METHOD)
-        self.process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+        self.process: BaseProcess = context().Process(
             target=_train, args=(run, sources.load(run.config.data), far), name=run.label, daemon=True
         )
         self.process.start()

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "resdepth"
 FLOORS = (
-    ("errors", "variants", "config", "records", "__init__"),
+    ("errors", "variants", "config", "records", "__init__", "bench.cost"),
     ("data.dataset", "data.own", "data.sources", "models.size", "training.schedule", "rundir"),
     (
         "paper",
@@ -22,6 +22,7 @@ FLOORS = (
         "plots",
         "display",
         "progress",
+        "bench.report",
     ),
     ("device", "data.augment", "data.resident", "models.shortcuts", "models.conv"),
     (
@@ -33,9 +34,10 @@ FLOORS = (
         "training.checkpoint",
     ),
     ("run", "workers", "execute"),
+    ("bench.floors", "bench.usual", "bench.measure", "bench.run"),
     ("cli", "__main__"),
 )
-WITHOUT_TORCH = FLOORS[0] + FLOORS[1] + FLOORS[2] + FLOORS[6]
+WITHOUT_TORCH = FLOORS[0] + FLOORS[1] + FLOORS[2] + FLOORS[-1]
 
 
 def modules():

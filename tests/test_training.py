@@ -25,10 +25,10 @@ CPU = torch.device("cpu")
 SHORT = RecipeConfig(epochs=3, iterations=None, lr=0.02, batch_size=32, pad=1)
 
 
-def training(variant="residual", recipe=SHORT, **keys):
+def training(variant="residual", recipe=SHORT, depth=8, device="cpu", **keys):
     data = DataConfig(name="digits", limit=100)
-    config = RunConfig(depth=8, variant=variant, name="x", data=data, recipe=recipe, **keys)
-    return Training(config, reside(sources.load(data), recipe.normalise, recipe.pad, CPU))
+    config = RunConfig(depth=depth, variant=variant, device=device, name="x", data=data, recipe=recipe, **keys)
+    return Training(config, reside(sources.load(data), recipe.normalise, recipe.pad, torch.device(device)))
 
 
 def evaluate(net, data, split, precision, batch=1000):

@@ -42,11 +42,11 @@ def way_through(engine: str, *, recompute: bool) -> Callable[[Block, Tensor], Te
 
 
 @cache
-def _compiled() -> Callable[[Block, Tensor], Tensor]:
+def _compiled(backend: str = "inductor") -> Callable[[Block, Tensor], Tensor]:
     """One function for all blocks: parameters are its inputs, so that blocks of one shape share what is compiled."""
     torch._dynamo.config.recompile_limit = _MOST_COMPILATIONS
     torch._dynamo.config.fail_on_recompile_limit_hit = True
-    return torch.compile(_forward, dynamic=False)
+    return torch.compile(_forward, dynamic=False, backend=backend)
 
 
 def _forward(block: Block, a: Tensor) -> Tensor:

@@ -1,0 +1,89 @@
+"""`resdepth bench`: measure, and leave the CSV, its figure and the environment in a folder."""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from resdepth import device as devices
+from resdepth import rundir
+from resdepth.bench import report
+from resdepth.bench.cost import Cost, SweepTime, write
+from resdepth.bench.measure import measure
+from resdepth.bench.usual import plain_sweep_seconds
+from resdepth.display import console
+from resdepth.errors import ConfigError, RunError
+from resdepth.plots import save_figure
+from resdepth.records import ENVIRONMENT, write_text
+from resdepth.sweep import PlannedRun, unplaced
+
+_PLAIN = "plain loop, one after the other, all cores"
+_WAYS = {
+    "resdepth, one after the other, all cores": "runs_per_job=1",
+    "resdepth, side by side": "runs_per_job=auto",
+}
+
+
+def bench_steps(overrides: Sequence[str], out: Path | None, at_once: Sequence[int], *, usual: bool) -> Path:
+    """Measure a training step at every point of the overrides, so many runs at once; returns the results' folder."""
+    runs = unplaced(overrides)
+    folder = _folder(runs, out, "steps")
+    costs: list[Cost] = []
+    for cost in measure(runs, at_once, usual=usual):
+        console().print(report.line(cost))
+        costs.append(cost)
+        # After each, so that a bench that is broken off has its rows.
+        write(folder / "bench.csv", costs)
+    for finding in report.findings(costs):
+        console().print(finding)
+    if any(not cost.note for cost in costs):
+        save_figure(report.draw(folder / "bench.csv"), folder / "bench", ("png", "svg"))
+    return folder
+
+
+def bench_sweep(overrides: Sequence[str], out: Path | None) -> Path:
+    """Time the whole sweep in three ways, one after the other on the same machine; returns the results' folder."""
+    runs = unplaced(overrides)
+    folder, device = _folder(runs, out, "sweep"), devices.resolve(runs[0].config.device)
+    devices.set_precision(runs[0].config.precision, device)
+    seconds = {_PLAIN: plain_sweep_seconds(runs, device)}
+    console().print(f"{_PLAIN}: {seconds[_PLAIN]:.1f} s")
+    for way, words in _WAYS.items():
+        seconds[way] = _sweep_seconds([*overrides, words])
+        console().print(f"{way}: {seconds[way]:.1f} s, {seconds[way] / seconds[_PLAIN]:.2f} of the plain loop's time")
+    name, sweep = devices.device_name(device), " ".join(overrides)
+    rows = [SweepTime(name, sweep, way, taken, taken / seconds[_PLAIN]) for way, taken in seconds.items()]
+    write(folder / "sweep.csv", rows)
+    return folder
+
+
+def _sweep_seconds(words: Sequence[str]) -> float:
+    """Wall time of the command itself, from its start to its end."""
+    with tempfile.TemporaryDirectory() as results:
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "resdepth", "sweep", "--quiet", *words, f"results='{results}'"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RunError(f"the sweep failed: {(done.stderr.strip().splitlines() or ['without a word'])[-1]}")
+        return time.perf_counter() - started
+
+
+def _folder(runs: Sequence[PlannedRun], out: Path | None, what: str) -> Path:
+    """The folder of the results, made; an earlier bench in it is kept aside."""
+    device = devices.resolve(runs[0].config.device)
+    slug = re.sub(r"\W+", "-", devices.device_name(device)).strip("-").lower()
+    folder = out or Path("results", "bench", f"{slug}-{what}")
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if not (folder / ENVIRONMENT).is_file():
+                raise ConfigError("--out", folder, "exists and holds no bench; choose another folder")
+            rundir.set_aside(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / ENVIRONMENT, json.dumps(devices.describe(device), indent=2) + "\n")
+    except OSError as error:
+        raise ConfigError("--out", folder, f"cannot be written to ({error.strerror}); say --out FOLDER") from error
+    return folder

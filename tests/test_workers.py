@@ -1,0 +1,188 @@
+"""Runs side by side: in turns in one process, and in processes of their own on a CPU. The same rows as alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, TINY, train_here
+from test_kill import all_rows, wait_for_rows
+
+from resdepth import execute as executing
+from resdepth import workers
+from resdepth.execute import execute, make_groups
+from resdepth.progress import Observer
+from resdepth.run import train_in_turns
+from resdepth.sweep import make_plan
+
+TWO = {"OMP_NUM_THREADS": "2"}  # cores, as far as the program knows
+WORDS = ("sweep", "depth=8,14", "recipe.epochs=12", "device=cpu", "checkpoint_seconds=0")
+
+
+@pytest.fixture(autouse=True)
+def _two_cores(monkeypatch):
+    monkeypatch.setattr(executing, "cores", lambda: 2)
+
+
+def sweep_rows(folder, *words):
+    outcomes = execute(make_plan([*words, f"results={folder}"]), Observer)
+    assert {o.state for o in outcomes} == {"finished"}
+    return all_rows(folder)
+
+
+class Order(Observer):
+    def __init__(self):
+        self.heard = []
+
+    def began(self, run, epochs_done):
+        self.heard.append(("began", run.config.depth))
+
+    def recorded(self, run, record):
+        self.heard.append(("recorded", run.config.depth, record.epoch))
+
+    def ended(self, run, outcome, last):
+        self.heard.append(("ended", run.config.depth, outcome.state, last and last.epoch))
+
+
+def test_runs_in_turns_have_the_rows_of_runs_alone(tmp_path):
+    words = ("depth=8,14", "variant=residual", *TINY)
+    train_here(*words, f"results={tmp_path / 'alone'}")
+    order = Order()
+    outcomes = train_in_turns(make_plan([*words, f"results={tmp_path / 'turns'}"]).runs, 2, order)
+    assert [o.state for o in outcomes] == ["finished"] * 2
+    assert all_rows(tmp_path / "turns") == all_rows(tmp_path / "alone")
+    # Both began before either had a row: they did take turns, the deeper first.
+    assert order.heard[:2] == [("began", 14), ("began", 8)]
+
+
+def test_runs_in_processes_have_the_rows_of_runs_alone_and_report_every_one(tmp_path):
+    words = ("depth=8,14", "variant=plain", *TINY)
+    train_here(*words, f"results={tmp_path / 'alone'}")
+    order = Order()
+    outcomes = workers.train_in_processes(make_plan([*words, f"results={tmp_path / 'beside'}"]).runs, 2, order)
+    assert [o.state for o in outcomes] == ["finished"] * 2
+    assert all_rows(tmp_path / "beside") == all_rows(tmp_path / "alone")
+    for depth in (8, 14):
+        mine = [event for event in order.heard if event[1] == depth]
+        assert mine == [
+            ("began", depth), ("recorded", depth, 1), ("recorded", depth, 2), ("ended", depth, "finished", 2)
+        ]  # fmt: skip
+
+
+def test_how_many_at_once_follows_from_the_whole_plan_not_from_what_is_left(tmp_path):
+    words = ("depth=8,14", "variant=plain", f"results={tmp_path}", *TINY)
+    (group,) = make_groups(make_plan(words))
+    assert (len(group.runs), group.at_once, group.in_processes) == (2, 2, True)
+    train_here("depth=8", *words[1:])
+    (group,) = make_groups(make_plan(words))
+    assert (len(group.runs), group.at_once, group.in_processes) == (1, 2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("depth=8", "variant=plain"), [(1, 1)]),
+        (("depth=8,14,20",), [(6, 2)]),
+        (("depth=8,14,20", "runs_per_job=1"), [(6, 1)]),
+        (("depth=8,14,20", "runs_per_job=4"), [(6, 4)]),
+        # Another launcher distributes the jobs itself: one run each, unless said otherwise.
+        (("depth=8,14,20", "hydra/launcher=joblib"), [(1, 1)] * 6),
+        (("depth=8,14,20", "hydra/launcher=joblib", "runs_per_job=4"), [(4, 4), (2, 4)]),
+    ],
+)
+def test_groups(words, expected):
+    assert [(len(group.runs), group.at_once) for group in make_groups(make_plan([*words, "device=cpu"]))] == expected
+
+
+def test_no_more_run_at_once_than_the_memory_holds(monkeypatch):
+    plan = make_plan(["depth=8,14", "variant=plain", "device=cpu"])
+    one = max(run.memory for run in plan.runs)
+    monkeypatch.setattr(executing.devices, "free_memory", lambda _: 1.5 * one)
+    assert make_groups(plan)[0].at_once == 1
+    monkeypatch.setattr(executing.devices, "free_memory", lambda _: 2 * one)
+    assert make_groups(plan)[0].at_once == 2
+
+
+def children(process):
+    """The processes below this one, by number; what trains is a child of the fork server."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    lines = [line.split(None, 2) for line in listed.splitlines()]
+    found, grown = {process.pid}, True
+    while grown:
+        new = {int(pid) for pid, parent, _ in lines if int(parent) in found} - found
+        found |= new
+        grown = bool(new)
+    return found - {process.pid}
+
+
+def trainers(process):
+    """Of those, the ones that train: they have no child, and the fork server is their parent."""
+    below = children(process)
+    stats = {pid: open(f"/proc/{pid}/stat").read().rsplit(") ", 1)[1].split() for pid in below}  # noqa: SIM115, PTH123
+    parents = {pid: int(fields[1]) for pid, fields in stats.items()}
+    return {pid for pid in below if parents[pid] != process.pid}
+
+
+def begin(folder, *words):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **TWO}
+    return subprocess.Popen(
+        [sys.executable, "-m", "resdepth", *words],
+        cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def gone(pids, seconds=5):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not any(os.path.exists(f"/proc/{pid}") for pid in pids):  # noqa: PTH110
+            return True
+        time.sleep(0.05)
+    return False
+
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+
+
+@linux
+def test_a_killed_process_fails_its_run_alone_and_the_same_command_continues_it(tmp_path):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert begin(whole, *WORDS, "-q").wait(120) == 0
+    process = begin(tmp_path, *WORDS, "-q")
+    wait_for_rows(tmp_path / "results", process)
+    os.kill(min(trainers(process)), signal.SIGKILL)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 1
+    assert said.count("\n") == 1
+    assert "its process was killed by signal 9; say the same command again, which continues the run" in said
+    assert len(make_plan([*WORDS[1:], f"results={tmp_path / 'results'}"]).pending) == 1
+    assert begin(tmp_path, *WORDS, "-q").wait(120) == 0
+    assert all_rows(tmp_path / "results") == all_rows(whole / "results")
+
+
+@linux
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_signal_to_the_command_ends_all_its_processes(tmp_path, number, code):
+    process = begin(tmp_path, *WORDS)
+    wait_for_rows(tmp_path, process)
+    below = children(process)
+    assert len(trainers(process)) == 2
+    process.send_signal(number)
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == code
+    assert gone(below)
+    if code > 0:
+        assert said == f"resdepth: stopped; to continue: resdepth {' '.join(WORDS)}\n"
+
+
+def test_a_run_that_fails_in_its_process_says_why_and_the_others_go_on(tmp_path):
+    words = ("depth=8,14", "variant=plain", f"results={tmp_path}", *TINY)
+    plan = make_plan(words)
+    plan.runs[0].directory.mkdir(parents=True)
+    (plan.runs[0].directory / "checkpoint.pt").write_bytes(b"rubbish")
+    failed, finished = workers.train_in_processes(plan.runs, 2, Observer())
+    assert failed.state == "failed"
+    assert "is no checkpoint of this program" in failed.message
+    assert finished.state == "finished"
