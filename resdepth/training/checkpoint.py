@@ -5,8 +5,9 @@ It names the run it belongs to, so that it continues no other.
 """
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,11 @@ def _copied(value: Any) -> Any:
     """The state as it is at this moment, in host memory: training changes its tensors in place."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
-    if isinstance(value, Mapping):
-        return {key: _copied(part) for key, part in value.items()}
+    if isinstance(value, dict):
+        # A net's state carries the versions of its modules as an attribute, which loading reads.
+        whole = copy(value)
+        whole.update({key: _copied(part) for key, part in value.items()})
+        return whole
     return [_copied(part) for part in value] if isinstance(value, list) else value
 
 
