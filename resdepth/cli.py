@@ -1,12 +1,14 @@
 """The command line. Each command imports its worker inside, so that `--help` starts without torch."""
 
+import io
+import os
 import shlex
 import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -204,17 +206,68 @@ def _warn(lines: Iterable[str]) -> None:
 
 def main() -> None:
     """The console script: errors as one line on stderr, exit code 2 for bad input."""
+    # Python has none where it was started with a closed one.
+    before = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    output = sys.stdout = _Output(before)
     try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except ResdepthError as error:
-        _warn([str(error)])
-        sys.exit(error.exit_code)
+        code = app(standalone_mode=False) or 0
     except Exception as error:
-        # Typer's own errors: an unknown command or option, a value that is none. They know how to say themselves.
-        if not hasattr(error, "format_message"):
-            raise
-        _warn([_said_by_typer(error.format_message())])
-        sys.exit(2)
+        line, code = _said(error)
+        _warn([line])
+    finally:
+        output.flush()
+        output.detach()
+        sys.stdout = before
+    sys.exit(code or int(output.is_lost))
+
+
+def _said(error: Exception) -> tuple[str, int]:
+    """What went wrong in one line, and the exit code."""
+    if isinstance(error, ResdepthError):
+        return str(error), error.exit_code
+    if hasattr(error, "format_message"):
+        # Typer's own: an unknown command or option, a value that is none. They know how to say themselves.
+        return _said_by_typer(error.format_message()), 2
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; mend that and say the same command again", 1
+    if _TRACEBACK in os.environ:
+        raise error
+    line = " ".join(str(error).split())
+    return f"{type(error).__name__}: {line}; {_TRACEBACK}=1 before the command shows where, for a report", 1
+
+
+# Set by who wants to see where an error came from that nobody foresaw.
+_TRACEBACK = "RESDEPTH_TRACEBACK"
+
+
+class _Output(io.TextIOWrapper):
+    """Standard output that a full disk or a reader who has left does not turn into a failed run: it goes on unseen."""
+
+    def __init__(self, output: TextIO) -> None:
+        super().__init__(output.buffer, output.encoding, output.errors, line_buffering=output.isatty())
+        self.is_lost = False
+
+    def write(self, text: str) -> int:
+        with self._kept_going():
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._kept_going():
+            super().flush()
+
+    @contextmanager
+    def _kept_going(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # What is still in the buffers must have somewhere to go.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            if not isinstance(error, BrokenPipeError):
+                self.is_lost = True
+                _warn([f"standard output cannot be written ({error.strerror}); nothing more is printed to it"])
 
 
 def _said_by_typer(message: str) -> str:

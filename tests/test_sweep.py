@@ -219,7 +219,10 @@ def test_one_failed_run_does_not_stop_the_others(monkeypatch):
     [
         ("device=cuda:99", r"device=cuda:99: torch finds no such CUDA device"),
         ("device=cpu precision=tf32", r"precision=tf32: is CUDA's; on cpu choose fp32 or bf16"),
-        ("results=/dev/null/x", r"results=/dev/null/x: /dev/null/x/digits cannot be written to \(Not a directory\); say results=FOLDER"),
+        (
+            "results=/dev/null/x",
+            r"results=/dev/null/x: /dev/null/x/digits cannot be written to \(Not a directory\); say results=FOLDER",
+        ),
         ("data.validation=2000", r"data.validation=2000: leaves fewer than 2 training images"),
     ],
 )
