@@ -141,7 +141,7 @@ def _failed(planned: PlannedRun, error: Exception, seconds: float) -> Outcome:
             message = f"{error.filename or folder}: {error.strerror or line}; {again}"
         if _is_out_of_memory(error, line):
             half = planned.config.recipe.batch_size // 2
-            smaller = f"recipe.batch_size={half}, " if half else ""
+            smaller = f"recipe.batch_size={half}, " if half > 1 else ""
             message = f"out of memory on the device; say {smaller}a smaller model.width or a lower depth"
     outcome = Outcome("failed", seconds, message)
     # The disk may be what failed: what is known is said in any case.
