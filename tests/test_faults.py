@@ -21,6 +21,7 @@ from resdepth.sweep import make_plan
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="causes its faults by POSIX limits, rights and signals")
 
 WORDS = ("sweep", "depth=8", "recipe.epochs=4", "data.limit=128", "device=cpu", "-q")
+LONG = tuple(word.replace("epochs=4", "epochs=40") for word in WORDS)
 PLAIN, RESIDUAL = RUNS = [f"results/digits/{v}-8-s0,data.limit=128,recipe.epochs=4" for v in ("plain", "residual")]
 AGAIN = "mend that and say the same command again, which continues the run"
 
@@ -35,6 +36,14 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     done = command_with(nothing, *WORDS, "keep_checkpoint=true", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """The same over more epochs, whose rows outgrow the file that Hydra writes before them."""
+    folder = tmp_path_factory.mktemp("long")
+    assert command_with(nothing, *LONG, cwd=folder).returncode == 0
     return folder
 
 
@@ -60,23 +69,17 @@ def file_size_limit(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def test_a_row_that_cannot_be_written_fails_its_run_and_no_row_before_it_is_lost(tmp_path):
-    for name in ("whole", "limited"):
-        (tmp_path / name).mkdir()
-    # Long enough for its rows to outgrow the file that Hydra writes first.
-    words = ("train", "depth=8", "recipe.epochs=40", "data.limit=128", "device=cpu", "-q")
-    assert command_with(nothing, *words, cwd=tmp_path / "whole").returncode == 0
-    ((name, expected),) = all_rows(tmp_path / "whole").items()
-    run = f"results/digits/{name}"
-    size = (tmp_path / "whole" / run / "metrics.csv").stat().st_size * 5 // 6
-    done = command_with(file_size_limit(size), *words, cwd=tmp_path / "limited")
-    assert lines_of(done, 1) == [f"resdepth: {run}: failed: {run}: File too large; {AGAIN}"]
-    (rows,) = all_rows(tmp_path / "limited").values()
-    assert 30 < len(rows) < 40
-    assert rows == expected[: len(rows)]
+def test_a_row_that_cannot_be_written_fails_its_run_and_no_row_before_it_is_lost(tmp_path, long):
+    size = min(path.stat().st_size for path in long.rglob("metrics.csv")) * 5 // 6
+    done = command_with(file_size_limit(size), *LONG, cwd=tmp_path)
+    runs = [run.replace("epochs=4", "epochs=40") for run in RUNS]
+    assert lines_of(done, 1) == [f"resdepth: {run}: failed: {run}: File too large; {AGAIN}" for run in runs]
+    for name, rows in all_rows(tmp_path).items():
+        assert 30 < len(rows) < 40
+        assert rows == all_rows(long)[name][: len(rows)]
     assert not list(tmp_path.rglob("*.part"))
-    assert command_with(nothing, *words, cwd=tmp_path / "limited").returncode == 0
-    assert all_rows(tmp_path / "limited") == {name: expected}
+    assert command_with(nothing, *LONG, cwd=tmp_path).returncode == 0
+    assert all_rows(tmp_path) == all_rows(long)
 
 
 def test_a_checkpoint_that_cannot_be_written_fails_its_run_and_leaves_no_half_of_it(tmp_path, whole):
@@ -244,10 +247,10 @@ def is_running(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in Linux' /proc")
-def test_a_killed_worker_ends_the_sweep_in_one_line_and_the_same_command_finishes_it(tmp_path, whole):
+def test_a_killed_worker_ends_the_sweep_in_one_line_and_the_same_command_finishes_it(tmp_path, long):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs pip install hydra-joblib-launcher")
     parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    process = start(*WORDS, *parallel, "checkpoint_seconds=0", cwd=tmp_path)
+    process = start(*LONG, *parallel, "checkpoint_seconds=0", cwd=tmp_path)
     wait_for_rows(tmp_path, process)
     children = children_of(process.pid)
     worker = next(pid for pid, line in children.items() if "popen_loky" in line)
@@ -262,5 +265,6 @@ def test_a_killed_worker_ends_the_sweep_in_one_line_and_the_same_command_finishe
         time.sleep(0.1)
     assert not any(map(is_running, children))
     # Where a run is executed is no part of it; without the launcher there are no workers to be waited for.
-    assert_finishes(tmp_path, whole)
+    assert lines_of(command_with(nothing, *LONG, cwd=tmp_path), 0) == []
+    assert all_rows(tmp_path) == all_rows(long)
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["digits"]

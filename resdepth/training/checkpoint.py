@@ -5,6 +5,7 @@ It names the run it belongs to, so that it continues no other.
 """
 
 import io
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
@@ -103,7 +104,10 @@ def load(path: Path, config: RunConfig, device: torch.device) -> dict[str, Any]:
     if words[1] != sha256(payload).hexdigest().encode():
         raise RunError(f"{path}: the checkpoint is damaged; {_OVER}")
     try:
-        content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            # Of a pickle that is none of ours torch also warns; the line below says it.
+            warnings.simplefilter("ignore")
+            content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
         there, state = content["identity"], content["state"]
         odd = differences(there, config)
     except Exception as error:  # torch raises many kinds; none of them may pass for a run that went wrong
