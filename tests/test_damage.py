@@ -4,6 +4,7 @@ import io
 import math
 import os
 import pickle
+import warnings
 from hashlib import sha256
 
 import matplotlib.pyplot as plt
@@ -50,6 +51,9 @@ def broken():
     return planned.directory
 
 
+UNSAFE = "the checkpoint cannot be read safely (UnpicklingError)"
+
+
 class Malicious:
     """Unpickled by the standard library it would create a file."""
 
@@ -81,23 +85,27 @@ def with_state(path, spoil):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("spoil", "line"),
-    [
-        (lambda path: path.read_bytes()[:-1000], "the checkpoint is damaged"),
-        (lambda path: path.read_bytes()[:10], "is no checkpoint of this program"),
-        (lambda path: b"", "is no checkpoint of this program"),
-        (lambda path: flipped(path.read_bytes()), "the checkpoint is damaged"),
-        (lambda path: path.read_bytes().replace(b" 2 ", b" 3 ", 1), "is of format '3', not 2; continue it with the vers"),
-        (lambda path: sealed(pickle.dumps(Malicious())), "the checkpoint cannot be read safely (UnpicklingError)"),
-        (lambda path: sealed(saved(Malicious())), "the checkpoint cannot be read safely (UnpicklingError)"),
-        (lambda path: with_state(path, lambda s: s["net"].popitem()), "does not fit the net"),
-        (lambda path: with_state(path, lambda s: s.update(epoch="2")), "does not fit the net"),
-        (lambda path: with_state(path, lambda s: s.update(epoch=-3)), "does not fit the net"),
-    ],
-    ids=["truncated", "a stump", "empty", "bit-flipped", "another version", "malicious", "malicious, in torch's format", "another net", "no number",
-         "no epoch"],
-)  # fmt: skip
+SPOILT = {
+    "truncated": (lambda path: path.read_bytes()[:-1000], "the checkpoint is damaged"),
+    "a stump": (lambda path: path.read_bytes()[:10], "is no checkpoint of this program"),
+    "empty": (lambda path: b"", "is no checkpoint of this program"),
+    "bit-flipped": (lambda path: flipped(path.read_bytes()), "the checkpoint is damaged"),
+    "of another version": (
+        lambda path: path.read_bytes().replace(b" 2 ", b" 3 ", 1),
+        "is of format '3', not 2; continue",
+    ),
+    "malicious": (lambda path: sealed(pickle.dumps(Malicious())), UNSAFE),
+    "malicious, in torch's format": (lambda path: sealed(saved(Malicious())), UNSAFE),
+    "of another net": (lambda path: with_state(path, lambda s: s["net"].popitem()), "does not fit the net"),
+    "an epoch that is no number": (
+        lambda path: with_state(path, lambda s: s.update(epoch="2")),
+        "does not fit the net",
+    ),
+    "an epoch below 1": (lambda path: with_state(path, lambda s: s.update(epoch=-3)), "does not fit the net"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "line"), SPOILT.values(), ids=SPOILT)
 def test_a_damaged_checkpoint_fails_its_run_alone_and_without_it_the_run_starts_over(broken, whole, spoil, line):
     path = broken / "checkpoint.pt"
     path.write_bytes(spoil(path))
@@ -113,6 +121,16 @@ def test_a_damaged_checkpoint_fails_its_run_alone_and_without_it_the_run_starts_
     assert all_rows(broken.parent) == whole
 
 
+def test_a_malicious_checkpoint_does_no_harm_to_a_sweep_and_is_said_in_one_line(broken, tmp_path):
+    (broken / "checkpoint.pt").write_bytes(SPOILT["malicious"][0](broken / "checkpoint.pt"))
+    # A warning of torch's would be a second line.
+    done = command_with(lambda: warnings.simplefilter("error"), "sweep", *WORDS, cwd=tmp_path)
+    assert lines_of(done, 1) == [
+        f"resdepth: {broken}: failed: {broken / 'checkpoint.pt'}: {UNSAFE}; remove it and its run starts over"
+    ]
+    assert not (tmp_path / "harm").exists()
+
+
 def test_the_malicious_pickle_would_do_harm_where_it_is_unpickled(tmp_path):
     pickle.loads(pickle.dumps(Malicious()))
     assert (tmp_path / "harm").is_dir()
@@ -126,16 +144,21 @@ def test_a_checkpoint_of_another_run_is_refused(broken):
     assert "checkpoint.pt: is of another run (variant=residual there, plain here); remove it" in outcome.message
 
 
+def in_order(*numbers):
+    """The lines of a text in another order."""
+    return lambda text: "".join(text.splitlines(keepends=True)[n] for n in numbers)
+
+
 DAMAGES = {
     "torn": (lambda t: t[:-20], "torn, though the run has ended"),
-    "a doubled header": (lambda t: t.replace("\n", "\n" + t.splitlines()[0] + "\n", 1), "line 2 repeats the header"),
+    "a doubled header": (lambda t: t[: t.index("\n") + 1] + t, "line 2 repeats the header"),
     "a missing column": (lambda t: t.replace("train_loss,", "", 1), "line 1 is not the header of schema 1"),
-    "a wrong type": (lambda t: t.replace(",plain,8,", ",plain,eight,", 1), "line 2: depth='eight': needs a whole number"),
-    "rows out of order": (lambda t: "".join(t.splitlines(True)[i] for i in (0, 2, 1, 3, 4)), "line 2 is epoch 2, not 1"),
-    "NUL bytes": (lambda t: t.replace(",plain,", ",\0\0\0\0\0,", 1), r"line 2: variant='\x00\x00\x00\x00\x00': needs a"),
+    "a wrong type": (lambda t: t.replace(",plain,8,", ",plain,eight,", 1), "line 2: depth='eight': needs a whole"),
+    "rows out of order": (in_order(0, 2, 1), "line 2 is epoch 2, not 1"),
+    "NUL bytes": (lambda t: t.replace(",plain,", ",\0\0,", 1), r"line 2: variant='\x00\x00': needs a text"),
     "empty": (lambda t: "", "holds no row, though the run has ended"),
     "no text": (lambda t: t.encode().replace(b"plain", b"\xff\xfe", 1), "cannot be read ('utf-8' codec can't decode"),
-}  # fmt: skip
+}
 
 
 def damage(path, spoil):
@@ -166,10 +189,7 @@ def test_every_damaged_csv_is_named_in_a_line_of_its_own_and_the_others_are_summ
 def test_a_run_is_not_continued_on_a_damaged_csv_and_is_once_it_is_mended(broken, whole, name):
     path = broken / "metrics.csv"
     good = path.read_bytes()
-    spoil = (
-        DAMAGES[name][0] if name != "rows out of order" else lambda t: "".join(t.splitlines(True)[i] for i in (0, 2, 1))
-    )
-    damage(path, spoil)
+    damage(path, DAMAGES[name][0])
     bad = path.read_bytes()
     plain, residual = execute(make_plan(WORDS), Observer)
     assert (plain.state, residual.state) == ("failed", "finished")
@@ -198,9 +218,8 @@ def test_a_diverging_run_keeps_its_rows_the_sweep_goes_on_and_every_figure_marks
     assert "s, diverged in epoch " in done.stdout
     assert done.stdout.count("  finished  ") == done.stdout.count("  diverged  ") == 1
     table = load_results("results")
-    rows = {state: rows for state, rows in table.groupby("state")}
-    assert len(rows["finished"]) == 4
-    assert [math.isfinite(loss) for loss in rows["diverged"].train_loss][-1:] == [False]
+    assert len(table[table.state == "finished"]) == 4
+    assert not math.isfinite(table[table.state == "diverged"].train_loss.iloc[-1])
     summed = command_with(nothing, "summary", cwd=tmp_path)
     assert "1 diverged" in summed.stdout
     for metric in ("error", "loss"):

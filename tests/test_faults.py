@@ -14,6 +14,7 @@ from conftest import command_with
 from test_kill import all_rows, start, wait_for_rows
 
 import resdepth.run
+import resdepth.sweep
 from resdepth.execute import execute
 from resdepth.progress import Observer
 from resdepth.sweep import make_plan
@@ -130,6 +131,21 @@ def test_an_output_that_cannot_be_written_fails_no_run(tmp_path, whole):
         "resdepth: standard output cannot be written (No space left on device); nothing more is printed to it"
     ]
     assert all_rows(tmp_path) == all_rows(whole)
+
+
+def test_an_error_that_nobody_foresaw_is_one_line_and_its_traceback_is_there_for_who_asks(tmp_path):
+    def break_the_plan():
+        resdepth.sweep.make_plan = lambda *_, **__: 1 / 0
+
+    def break_it_and_ask():
+        break_the_plan()
+        os.environ["RESDEPTH_TRACEBACK"] = "1"
+
+    done = command_with(break_the_plan, *WORDS, cwd=tmp_path)
+    assert lines_of(done, 1) == [
+        "resdepth: ZeroDivisionError: division by zero; RESDEPTH_TRACEBACK=1 before the command shows where, for a report"
+    ]
+    assert "Traceback" in command_with(break_it_and_ask, *WORDS, cwd=tmp_path).stderr
 
 
 def without_roots_rights():

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def test_nothing_reads_what_was_kept_aside(capsys):
     restart()
     table = load_results("results")
     assert (set(table.run), len(table)) == ({RUN}, 4)
-    assert print_summary(resdepth.records.Path("results"), None) == []
+    assert print_summary(Path("results"), None) == []
     assert capsys.readouterr().out.count("plain") == 2  # the table's row and the verdict
     assert [planned.state for planned in make_plan(WORDS).runs] == ["finished"]
 

@@ -41,7 +41,7 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises one of AttributeError, KeyError, RuntimeError, TypeError, ValueError for what is no state of this net."""
+        """Raises AttributeError, KeyError, RuntimeError, TypeError or ValueError for what is no state of this net."""
         if not 0 < state["epoch"] <= self.schedule.epochs:
             raise ValueError(f"epoch {state['epoch']} of {self.schedule.epochs}")
         self.net.load_state_dict(state["net"])
