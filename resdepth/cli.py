@@ -1,6 +1,5 @@
 """The command line. Each command imports its worker inside, so that `--help` starts without torch."""
 
-import io
 import os
 import shlex
 import signal
@@ -8,12 +7,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from resdepth import __version__
 from resdepth.errors import ResdepthError
+from resdepth.output import Output
 
 if TYPE_CHECKING:
     from resdepth.sweep import Plan
@@ -208,7 +208,7 @@ def main() -> None:
     """The console script: errors as one line on stderr, exit code 2 for bad input."""
     # Python has none where it was started with a closed one.
     before = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    output = sys.stdout = _Output(before)
+    output = sys.stdout = Output(before)
     try:
         code = app(standalone_mode=False) or 0
     except Exception as error:
@@ -238,36 +238,6 @@ def _said(error: Exception) -> tuple[str, int]:
 
 # Set by who wants to see where an error came from that nobody foresaw.
 _TRACEBACK = "RESDEPTH_TRACEBACK"
-
-
-class _Output(io.TextIOWrapper):
-    """Standard output that a full disk or a reader who has left does not turn into a failed run: it goes on unseen."""
-
-    def __init__(self, output: TextIO) -> None:
-        super().__init__(output.buffer, output.encoding, output.errors, line_buffering=output.isatty())
-        self.is_lost = False
-
-    def write(self, text: str) -> int:
-        with self._kept_going():
-            super().write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with self._kept_going():
-            super().flush()
-
-    @contextmanager
-    def _kept_going(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            # What is still in the buffers must have somewhere to go.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
-            if not isinstance(error, BrokenPipeError):
-                self.is_lost = True
-                _warn([f"standard output cannot be written ({error.strerror}); nothing more is printed to it"])
 
 
 def _said_by_typer(message: str) -> str:
