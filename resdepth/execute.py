@@ -132,13 +132,15 @@ def check(plan: Plan) -> None:
 
 def _require_writable(folder: Path) -> None:
     """Raises ConfigError where no file can be made below an experiment's folder."""
+    place = folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place in (folder, folder.parent):
             with tempfile.TemporaryFile(dir=place):
                 pass
     except OSError as error:
-        raise ConfigError("results", folder, f"cannot be written to ({error.strerror}); say results=FOLDER") from error
+        remedy = f"{place} cannot be written to ({error.strerror}); say results=FOLDER"
+        raise ConfigError("results", folder.parent, remedy) from error
 
 
 def estimate_seconds(plan: Plan) -> float | None:

@@ -5,6 +5,7 @@ depth    final training error against depth, every seed, both variants
 rates    final training error against the learning rate, where an experiment swept it
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ _MARKED_BELOW = 3  # points
 # Okabe and Ito's colours, told apart by the colour-blind; plain and residual are the first two.
 _VARIANT_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _VARIANT_MARKERS = ("o", "s", "^", "D", "v", "P")
+# A legend's entry for the marks of runs that diverged.
+_DIVERGED = Line2D([], [], color="black", linestyle="", marker="x", label="diverged")
 STYLE: dict[Any, Any] = {
     "figure.dpi": 150,
     "font.size": 10,
@@ -78,7 +81,7 @@ def plot(root: Path, out: Path | None, formats: tuple[str, ...], metric: str, x:
         for drawn in draw(table, metric, x):
             files += _save(drawn, out, experiment_folder(root, drawn.experiment), formats)
     except OSError as error:
-        where = out or error.filename
+        where = out or experiment_folder(root, drawn.experiment) / "figures"
         raise ConfigError("--out", where, f"cannot be written to ({error.strerror}); say --out FOLDER") from error
     if table[METRICS[metric][0]].isna().all():
         problems.append(f"{root}: no run measured {METRICS[metric][0]}; sweep with recipe.eval_clean=true")
@@ -159,7 +162,12 @@ def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str,
             panel.plot(run[x], run[column], style, color=colour, linewidth=0.8, label=f"{name} seed {seed}")
     ended = final_rows(runs[has_diverged])
     if not ended.empty:
-        panel.plot(ended[x], ended[test].fillna(100), "x", color=colour, markersize=8, label=f"{label} diverged")
+        for at, value in zip(ended[x], ended[test], strict=True):
+            # A loss that is no number is marked at the panel's upper edge.
+            where = panel.transData if math.isfinite(value) else panel.get_xaxis_transform()
+            y = value if math.isfinite(value) else 1.0
+            mark = f"{label} diverged"
+            panel.plot(at, y, "x", color=colour, markersize=8, label=mark, transform=where, clip_on=False)
 
 
 def _legend(panel: Axes, setting: Setting, metric: str, colours: dict[int, str]) -> None:
@@ -170,7 +178,7 @@ def _legend(panel: Axes, setting: Setting, metric: str, colours: dict[int, str])
     if setting.rows.seed.nunique() > 1:
         handles.append(Patch(color="black", alpha=0.15, linewidth=0, label="± one standard deviation"))
     if "diverged" in set(setting.rows.state):
-        handles.append(Line2D([], [], color="black", linestyle="", marker="x", label="diverged"))
+        handles.append(_DIVERGED)
     panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
@@ -224,9 +232,15 @@ def draw_rates(setting: Setting) -> Figure:
         panel.minorticks_off()
         panel.set_title(variant)
         panel.set_xlabel("learning rate")
+        diverged = finals[(finals.variant == variant) & (finals.state == "diverged")]
+        if not diverged.empty:
+            panel.plot(diverged[RATE], diverged.train_error, "x", color="black", markersize=8, label="diverged")
     _from_zero(axes[0][0], finals.train_error.max())
     axes[0][0].set_ylabel("final training error (%)")
-    axes[0][-1].legend(handles=_depth_handles(colours), loc="upper left", bbox_to_anchor=(1.01, 1))
+    handles = _depth_handles(colours)
+    if "diverged" in set(finals.state):
+        handles.append(_DIVERGED)
+    axes[0][-1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
     return _titled(figure, setting)
 
 

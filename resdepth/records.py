@@ -118,15 +118,12 @@ def read_rows(path: Path) -> list[EpochRecord]:
 
     Raises RecordError, naming file and line, for anything that is not such a file.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path}: cannot be read: {error}") from error
+    text = _text_of(path)
     whole = text[: text.rfind("\n") + 1]
     try:
-        lines = list(csv.reader(whole.splitlines(), strict=True))
+        lines = list(csv.reader(whole.split("\n")[:-1], strict=True))
     except csv.Error as error:
-        raise RecordError(f"{path}: is no CSV: {error}") from error
+        raise RecordError(f"{path}: is no CSV ({error}); mend it or move the file away") from error
     if not lines:
         return []
     if tuple(lines[0]) != COLUMNS:
@@ -140,6 +137,30 @@ def read_rows(path: Path) -> list[EpochRecord]:
     return records
 
 
+def read_run(folder: Path) -> tuple[list[EpochRecord], "Outcome | None"]:
+    """A run's rows and how it ended; None while it runs or where it was broken off.
+
+    Raises RecordError for a file that cannot be read, and where a run has ended without all of its rows.
+    """
+    path, outcome = folder / METRICS, read_outcome(folder)
+    rows = read_rows(path)
+    if outcome is not None and outcome.is_result:
+        again = "though the run has ended; move its folder away to train it again"
+        if not rows:
+            raise RecordError(f"{path}: holds no row, {again}")
+        if not _text_of(path).endswith("\n"):
+            raise RecordError(f"{path}: line {len(rows) + 2} is torn, {again}")
+    return rows, outcome
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecordError(f"{path}: cannot be read ({reason}); mend it or move its folder away") from error
+
+
 def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
     if len(line) != len(COLUMNS):
         raise RecordError(f"{path}: line {number} has {len(line)} fields, not {len(COLUMNS)}; mend or remove it")
@@ -147,16 +168,20 @@ def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
         raise RecordError(f"{path}: line {number} repeats the header; remove that line")
     if line[0] != str(SCHEMA_VERSION):
         raise RecordError(
-            f"{path}: line {number} is of schema {line[0]}, not {SCHEMA_VERSION}; use the program that wrote it"
+            f"{path}: line {number} is of schema {line[0][:9]!a}, not {SCHEMA_VERSION}; use the program that wrote it"
         )
-    try:
-        pairs = zip(COLUMNS, line, strict=True)
-        values: dict[str, Any] = {k: math.nan if v == "" and k in _MEASURED else _PARSERS[k](v) for k, v in pairs}
-        if not all(v.isprintable() for v in values.values() if isinstance(v, str)):
-            raise ValueError("a text holds control characters")
-        return EpochRecord(**values)
-    except ValueError as error:
-        raise RecordError(f"{path}: line {number} is not a row of schema {SCHEMA_VERSION}: {error}") from error
+    values: dict[str, Any] = {}
+    for column, text in zip(COLUMNS, line, strict=True):
+        try:
+            values[column] = math.nan if text == "" and column in _MEASURED else _PARSERS[column](text)
+            if not text.isprintable():
+                raise ValueError("control characters")
+        except ValueError as error:
+            needed = {int: "a whole number", float: "a number", str: "a text"}[_PARSERS[column]]
+            raise RecordError(
+                f"{path}: line {number}: {column}={text[:40]!a}: needs {needed}; mend it or move the file away"
+            ) from error
+    return EpochRecord(**values)
 
 
 def write_rows(path: Path, records: Iterable[EpochRecord]) -> None:
@@ -164,6 +189,9 @@ def write_rows(path: Path, records: Iterable[EpochRecord]) -> None:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *map(to_row, records)])
     write_text(path, text.getvalue())
+
+
+STATES = ("finished", "diverged", "failed")
 
 
 @dataclass(frozen=True)
@@ -189,9 +217,13 @@ def read_outcome(folder: Path) -> Outcome | None:
     if not path.exists():
         return None
     try:
-        return Outcome(**json.loads(path.read_text(encoding="utf-8")))
+        outcome = Outcome(**json.loads(path.read_text(encoding="utf-8")))
+        if outcome.state not in STATES:
+            raise ValueError(f"state={outcome.state!a} is none of {', '.join(STATES)}")
+        return outcome
     except (OSError, ValueError, TypeError) as error:
-        raise RecordError(f"{path}: cannot be read: {error}; remove it to continue the run") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecordError(f"{path}: cannot be read: {reason}; remove it to continue the run") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,7 +17,7 @@ from resdepth import rundir
 from resdepth.config import DataConfig
 from resdepth.data import sources
 from resdepth.data.resident import ResidentData, reside
-from resdepth.errors import ResdepthError, RunError
+from resdepth.errors import RecordError, ResdepthError, RunError
 from resdepth.progress import Observer
 from resdepth.records import (
     CHECKPOINT,
@@ -155,7 +155,10 @@ def _resume(planned: PlannedRun, training: Training) -> list[EpochRecord]:
             training.load_state_dict(state)
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise RunError(f"{saved}: does not fit the net; remove it and its run starts over") from error
-    rows = read_rows(metrics)[: training.epoch] if training.epoch else []
+    try:
+        rows = read_rows(metrics)[: training.epoch] if training.epoch else []
+    except RecordError as error:
+        raise RunError(f"{error}; or remove {saved.name} to start the run over") from error
     if len(rows) < training.epoch:
         raise RunError(
             f"{metrics}: lacks rows of epochs 1 to {training.epoch}; remove {saved.name} to start the run over"
@@ -187,9 +190,10 @@ def _failed(planned: PlannedRun, error: Exception, seconds: float) -> Outcome:
         if isinstance(error, OSError):
             again = "mend that and say the same command again, which continues the run"
             message = f"{error.filename or folder}: {error.strerror or line}; {again}"
-        if isinstance(error, MemoryError) or "out of memory" in line.lower() or "allocate memory" in line.lower():
+        if _is_out_of_memory(error, line):
             half = planned.config.recipe.batch_size // 2
-            message = f"out of memory on the device; say recipe.batch_size={half} or a lower depth"
+            smaller = f"recipe.batch_size={half}, " if half > 1 else ""
+            message = f"out of memory on the device; say {smaller}a smaller model.width or a lower depth"
     outcome = Outcome("failed", seconds, message)
     # The disk may be what failed: what is known is said in any case.
     with contextlib.suppress(OSError):
@@ -197,3 +201,9 @@ def _failed(planned: PlannedRun, error: Exception, seconds: float) -> Outcome:
             (folder / FAILURE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
             write_outcome(folder, outcome)
     return outcome
+
+
+def _is_out_of_memory(error: Exception, line: str) -> bool:
+    """Whether memory ran out, on a GPU or in the host, as torch and Python say it."""
+    words = ("out of memory", "allocate memory", "bad allocation", "bad_alloc")
+    return isinstance(error, MemoryError) or any(word in line.lower() for word in words)

@@ -25,11 +25,10 @@ from resdepth.records import (
     CONFIG,
     FAILURE,
     LOCK,
-    METRICS,
     OUTCOME,
     PART,
     read_outcome,
-    read_rows,
+    read_run,
     write_text,
 )
 from resdepth.variants import VARIANTS
@@ -93,12 +92,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, a date that is none
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise RecordError(f"{path}: cannot be read: {reason}; move its folder away") from error
+        raise RecordError(
+            f"{path}: cannot be read: {reason}; move its folder away, or start it over with --restart"
+        ) from error
     found = dict(flatten(tree)) if isinstance(tree, dict) else {}
     if not {"depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr"} <= found.keys():
-        raise RecordError(f"{path}: is not a run's configuration; move its folder away")
+        raise RecordError(
+            f"{path}: is not a run's configuration; move its folder away, or start it over with --restart"
+        )
     return found
 
 
@@ -121,19 +124,21 @@ def state(folder: Path, config: RunConfig, *, restart: bool = False) -> str:
     outcome = read_outcome(folder)
     if outcome is None:
         return CONTINUED
-    if outcome.is_result and not read_rows(folder / METRICS):
-        raise RecordError(
-            f"{folder / METRICS}: holds no row, though the run has ended; move its folder away to train it again"
-        )
-    return FINISHED if outcome.is_result else FAILED
+    if not outcome.is_result:
+        return FAILED
+    read_run(folder)
+    return FINISHED
 
 
 def set_aside(folder: Path) -> Path:
     """Move a run out of the way, into the hidden folder beside it that no table or figure reads; returns where to."""
     aside = folder.parent / ASIDE
-    aside.mkdir(exist_ok=True)
-    target = next(t for n in itertools.count(1) if not (t := aside / f"{folder.name}.{n}").exists())
-    return folder.rename(target)
+    try:
+        aside.mkdir(exist_ok=True)
+        target = next(t for n in itertools.count(1) if not (t := aside / f"{folder.name}.{n}").exists())
+        return folder.rename(target)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be kept in {aside} ({error.strerror}); mend that, or move it away") from error
 
 
 class HeldElsewhereError(RunError):
@@ -156,7 +161,9 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)
+        # A lock that nobody holds is no obstacle; that it cannot be removed must not undo what the run has left.
+        with suppress(OSError):
+            (folder / LOCK).unlink(missing_ok=True)
         lock.release()
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from resdepth import rundir
 from resdepth.config import COMMITTED
 from resdepth.errors import ConfigError, RecordError
-from resdepth.records import COLUMNS, METRICS, read_outcome, read_rows
+from resdepth.records import COLUMNS, METRICS, read_run
 
 RUNNING = "running"
 _IN_CSV = {"depth", "variant", "seed", "data.name", "model.name", "name"}
@@ -59,9 +59,9 @@ def _run_folders(root: Path) -> Iterator[Path]:
 
 
 def _read_run(root: Path, folder: Path) -> pd.DataFrame:
-    rows = pd.DataFrame([asdict(row) for row in read_rows(folder / METRICS)], columns=list(COLUMNS))
+    records, outcome = read_run(folder)
+    rows = pd.DataFrame([asdict(row) for row in records], columns=list(COLUMNS))
     config = rundir.read_config(folder)
-    outcome = read_outcome(folder)
     is_below = root in folder.parent.parents
     rows.insert(
         0, "experiment", (folder.parent.relative_to(root).as_posix() if is_below else folder.resolve().parent.name)

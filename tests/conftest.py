@@ -1,14 +1,18 @@
 """What the tests share: the command in a process of its own, a small sweep made once, plans trained in this process."""
 
+import io
 import os
 import subprocess
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from resdepth import cli
 from resdepth.progress import Observer
 from resdepth.records import Outcome
 from resdepth.run import run
@@ -36,6 +40,39 @@ def command(*words, cwd=ROOT, **environment):
         [sys.executable, "-m", "resdepth", *map(str, words)],
         cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
+
+
+def command_with(before, *words, cwd):
+    """`resdepth ...` in a forked process that calls `before` first: to take a right, a file size or memory from it.
+
+    Forked, because torch need not be loaded again; a process, because what it lost it never gets back.
+    """
+    output = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            os.chdir(cwd)
+            for number, file in enumerate(output, start=1):
+                os.dup2(file.fileno(), number)
+            sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w", closefd=False)) for n in (1, 2))
+            sys.argv = ["resdepth", *map(str, words)]
+            before()
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    said = []
+    for file in output:
+        file.seek(0)
+        said.append(file.read())
+        file.close()
+    return subprocess.CompletedProcess(words, code, *said)
 
 
 def train_here(*overrides) -> list[Outcome]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, TINY, command
@@ -103,3 +104,48 @@ def test_a_second_sweep_on_the_same_run_is_refused_and_a_dead_ones_lock_is_taken
     (folder / ".lock").write_text("")  # as a killed process leaves it
     assert command(*words, cwd=tmp_path).returncode == 0
     assert not (folder / ".lock").exists()
+
+
+def children_of(pid):
+    """The processes below one, with their command lines."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid:
+                found[int(folder.name)] = (folder / "cmdline").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def is_running(pid):
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in Linux' /proc")
+def test_a_killed_worker_ends_the_sweep_in_one_line_and_the_same_command_finishes_it(tmp_path, uninterrupted):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs pip install hydra-joblib-launcher")
+    parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    process = start(*WORDS, "-q", *parallel, cwd=tmp_path)
+    wait_for_rows(tmp_path, process)
+    children = children_of(process.pid)
+    worker = next(pid for pid, line in children.items() if "popen_loky" in line)
+    os.kill(worker, signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    (line,) = said.splitlines()
+    assert line.startswith("resdepth: the launcher gave up (TerminatedWorkerError: A worker process")
+    assert line.endswith("; say the same command again: what is finished is kept, what was broken off is continued")
+    assert process.returncode == 1
+    end = time.monotonic() + 10
+    while any(map(is_running, children)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(is_running, children))
+    # Where a run is executed is no part of it; without the launcher there are no workers to be waited for.
+    done = command(*WORDS, "-q", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all_rows(tmp_path) == uninterrupted
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["digits"]

@@ -1,5 +1,8 @@
 """The figures, checked in their objects: panels, lines, data, labels."""
 
+import math
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -109,6 +112,17 @@ def test_a_diverged_run_is_marked(tmp_path):
     mark = lines(figure.axes[0])["plain-20 diverged"]
     assert (mark.get_marker(), mark.get_xdata().tolist(), mark.get_ydata().tolist()) == ("x", [2], [90.0])
     assert "diverged" in [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
+
+
+def test_a_loss_that_is_no_number_is_marked_at_the_edge_and_stretches_no_axis(tmp_path):
+    folder = write_run(tmp_path, state="diverged")
+    first, last = read_rows(folder / "metrics.csv")
+    write_rows(folder / "metrics.csv", [first, replace(last, train_loss=math.nan, test_loss=math.nan)])
+    axes = draw_curves(one_setting(tmp_path), "loss").axes[0]
+    mark = lines(axes)["plain-20 diverged"]
+    assert mark.get_transform() == axes.get_xaxis_transform()
+    assert (mark.get_xdata().tolist(), mark.get_ydata().tolist()) == ([2], [1.0])
+    assert axes.get_ylim()[1] < 3
 
 
 def test_a_diverged_seed_does_not_move_the_mean_of_the_others(tmp_path):

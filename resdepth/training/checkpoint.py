@@ -5,7 +5,8 @@ It names the run it belongs to, so that it continues no other.
 """
 
 import io
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -66,7 +67,7 @@ def _copied(value: Any) -> Any:
     """The state as it is at this moment, in host memory: training changes its tensors in place."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: _copied(part) for key, part in value.items()}
     return [_copied(part) for part in value] if isinstance(value, list) else value
 
@@ -99,7 +100,10 @@ def load(path: Path, config: RunConfig, device: torch.device) -> dict[str, Any]:
     if words[1] != sha256(payload).hexdigest().encode():
         raise RunError(f"{path}: the checkpoint is damaged; {_OVER}")
     try:
-        content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            # Of a pickle that is none of ours torch also warns; the line below says it.
+            warnings.simplefilter("ignore")
+            content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
         there, state = content["identity"], content["state"]
         odd = differences(there, config)
     except Exception as error:  # torch raises many kinds; none of them may pass for a run that went wrong
