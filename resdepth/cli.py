@@ -1,11 +1,8 @@
 """The command line. Each command imports its worker inside, so that `--help` starts without torch."""
 
 import os
-import shlex
-import signal
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +11,7 @@ import typer
 from resdepth import __version__
 from resdepth.errors import ResdepthError
 from resdepth.output import Output
+from resdepth.signals import stopped_by_signals
 
 if TYPE_CHECKING:
     from resdepth.sweep import Plan
@@ -147,7 +145,7 @@ def bench(
         raise ConfigError("--at-once", at_once, "needs whole numbers from 1 to 32, such as 1,2,4")
     from resdepth.bench.run import bench_steps, bench_sweep
 
-    with _stopped_by_signals():
+    with stopped_by_signals():
         if sweep:
             print(bench_sweep(overrides or [], out))
         else:
@@ -171,7 +169,7 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
     if not quiet:
         display.announce(plan)
         _estimate(plan)
-    with _stopped_by_signals(), choose_observer(plan, quiet=quiet) as observer:
+    with stopped_by_signals(), choose_observer(plan, quiet=quiet) as observer:
         outcomes = execute(plan, observer, config_dir)
     if not quiet:
         _warn(display.print_results(plan))
@@ -179,35 +177,6 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
     _warn(f"{run.directory}: failed: {outcome.message}" for run, outcome in failed)
     if failed:
         raise typer.Exit(1)
-
-
-class _Stopped(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: like Ctrl-C, with an exit code of its own."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """End cleanly on Ctrl-C, SIGTERM and SIGHUP: say how to go on, exit with 128 + the signal's number."""
-
-    def stop(number: int, _frame: object) -> None:
-        raise _Stopped(number)
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        # What is to be continued is not to be started over again.
-        words = [word for word in sys.argv[1:] if word != "--restart"]
-        _warn([f"stopped; to continue: {shlex.join(['resdepth', *words])}"])
-        raise typer.Exit(128 + (error.number if isinstance(error, _Stopped) else signal.SIGINT)) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _estimate(plan: "Plan") -> None:

@@ -9,12 +9,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.artist import Artist
@@ -25,7 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resdepth.errors import ConfigError
-from resdepth.records import replacing
+from resdepth.figures import STYLE, save_figure
 from resdepth.settings import RATE, Setting, final_rows, rate_sweeps, results, settings, variants_in
 from resdepth.summary import at_best_rate
 from resdepth.tables import experiment_folder, read_results
@@ -44,18 +40,6 @@ _VARIANT_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B
 _VARIANT_MARKERS = ("o", "s", "^", "D", "v", "P")
 # A legend's entry for the marks of runs that diverged.
 _DIVERGED = Line2D([], [], color="black", linestyle="", marker="x", label="diverged")
-STYLE: dict[Any, Any] = {
-    "figure.dpi": 150,
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    # The same results give the same file.
-    "svg.hashsalt": "resdepth",
-}
 
 
 @dataclass(frozen=True)
@@ -93,18 +77,6 @@ def _save(drawn: Drawn, out: Path | None, experiment: Path, formats: tuple[str, 
     folder.mkdir(parents=True, exist_ok=True)
     prefix = f"{drawn.experiment.replace('/', '-')}_" if out else ""
     return save_figure(drawn.figure, folder / f"{prefix}{drawn.name}", formats)
-
-
-def save_figure(figure: Figure, stem: Path, formats: tuple[str, ...]) -> list[Path]:
-    """Write the figure as `stem`.png and so on, and close it; the same results give the same files."""
-    files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
-    for file, suffix in zip(files, formats, strict=True):
-        with replacing(file) as target:
-            # No date in the file, so that drawing again changes nothing.
-            metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-            figure.savefig(target, format=suffix, metadata=metadata)
-    plt.close(figure)
-    return files
 
 
 def draw(table: pd.DataFrame, metric: str = "error", x: str = "epoch") -> Iterator[Drawn]:

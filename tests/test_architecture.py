@@ -8,7 +8,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "resdepth"
 FLOORS = (
-    ("errors", "variants", "config", "output", "records", "__init__", "bench.cost"),
+    ("errors", "variants", "config", "output", "signals", "records", "__init__", "bench.cost"),
     ("data.dataset", "data.own", "data.sources", "models.size", "training.schedule", "rundir"),
     (
         "paper",
@@ -19,6 +19,7 @@ FLOORS = (
         "tables",
         "settings",
         "summary",
+        "figures",
         "plots",
         "display",
         "progress",

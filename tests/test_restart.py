@@ -138,7 +138,7 @@ def test_epochs_go_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     seen = []
 
     class Watcher(Observer):
-        def recorded(self, record):
+        def recorded(self, run, record):
             assert disk.is_reached.wait(60)
             seen.append((record.epoch, path.exists()))
             if record.epoch == 3:
@@ -163,7 +163,7 @@ def test_a_checkpoint_holds_the_moment_it_was_asked_for_though_the_net_is_traine
         is_free.set()
     state = checkpoint.load(path, t.config, torch.device("cpu"))
     assert state["epoch"] == 1
-    assert all(torch.equal(state["net"][key], value) for key, value in expected.items())
+    assert all(torch.equal(state["tensors"][key], value) for key, value in expected.items())
     assert not torch.equal(t.net.conv.weight, expected["conv.weight"])
 
 

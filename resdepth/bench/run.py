@@ -17,7 +17,7 @@ from resdepth.bench.measure import measure
 from resdepth.bench.usual import plain_sweep_seconds
 from resdepth.display import console
 from resdepth.errors import ConfigError, RunError
-from resdepth.plots import save_figure
+from resdepth.figures import save_figure
 from resdepth.records import ENVIRONMENT, write_text
 from resdepth.sweep import PlannedRun, unplaced
 
