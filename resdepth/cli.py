@@ -1,17 +1,18 @@
 """The command line. Each command imports its worker inside, so that `--help` starts without torch."""
 
+import os
 import shlex
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from resdepth import __version__
-from resdepth.errors import ResdepthError
+from resdepth.errors import ResdepthError, one_line
 
 if TYPE_CHECKING:
     from resdepth.sweep import Plan
@@ -199,16 +200,25 @@ def _require_choices(field: str, values: tuple[str, ...], allowed: tuple[str, ..
 
 def _warn(lines: Iterable[str]) -> None:
     for line in lines:
-        print(f"resdepth: {line}", file=sys.stderr)
+        print(f"resdepth: {one_line(line)}", file=sys.stderr)
 
 
 def main() -> None:
     """The console script: errors as one line on stderr, exit code 2 for bad input."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        sys.stdout.flush()
+        sys.exit(code)
     except ResdepthError as error:
         _warn([str(error)])
         sys.exit(error.exit_code)
+    except OSError as error:
+        # What standard output could not take, it shall not try to take again when Python ends.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # `resdepth summary | head` is no fault
+            _warn([f"{error.filename or 'output'}: {error.strerror or error}; mend that and say the same again"])
+        sys.exit(1)
     except Exception as error:
         # Typer's own errors: an unknown command or option, a value that is none. They know how to say themselves.
         if not hasattr(error, "format_message"):

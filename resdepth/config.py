@@ -31,7 +31,9 @@ EXECUTION_KEYS = frozenset(
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?")
+# Control characters, and what is left of bytes that are no UTF-8: neither a terminal nor a YAML file takes them.
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _MAX_DEPTH = 20_000
 
 
@@ -53,6 +55,11 @@ def _require_number(name: str, value: float, low: float, high: float, *, open_lo
 def _require_option_name(field_name: str, name: str) -> None:
     remedy = "use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 80"
     _require(not name or _NAME.fullmatch(name) is not None, field_name, repr(name), remedy)
+
+
+def _require_path(name: str, path: str) -> None:
+    _require(bool(path), name, repr(path), "names no place; write the path out, or leave it out")
+    _require(not _UNWRITABLE.search(path), name, repr(path), "holds a control character, or bytes that are no UTF-8")
 
 
 @dataclass(unsafe_hash=True)
@@ -77,6 +84,8 @@ class DataConfig:
             _require(bool(self.path), "data.path", self.path, f"data={self.source} needs data.path={what}")
         elif self.path is not None:
             _require(False, "data.path", self.path, "only data=npz and data=folder read it; say which")
+        _require_path("data.path", self.path or ".")
+        _require_path("data.root", self.root)
         if self.size is not None:
             _require(self.source == "folder", "data.size", self.size, "only data=folder is resized; leave it out")
             _require_number("data.size", self.size, 4, 512)
@@ -209,6 +218,7 @@ class RunConfig:
             "names a folder below the results: letters, digits, '.', '_' and '-', beginning with a letter or digit, "
             "at most 80",
         )
+        _require_path("results", self.results)
         _require(self.name != COMMITTED, "name", self.name, "is the folder of the results that came with the program")
         _require_number("checkpoint_seconds", self.checkpoint_seconds, 0, 10**9)
 

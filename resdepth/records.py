@@ -65,6 +65,7 @@ class EpochRecord:
 COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(EpochRecord))
 # NaN means "not measured" in these columns; a training loss that is not a number is written as it is.
 _MEASURED = ("train_error_clean", "test_loss", "test_error")
+_MEND = "mend it, or move its folder away"
 _PARSERS: dict[str, Any] = {f.name: f.type for f in fields(EpochRecord)}  # int, float or str
 
 
@@ -121,12 +122,12 @@ def read_rows(path: Path) -> list[EpochRecord]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path}: cannot be read: {error}") from error
+        raise RecordError(f"{path}: cannot be read: {error}; {_MEND}") from error
     whole = text[: text.rfind("\n") + 1]
     try:
         lines = list(csv.reader(whole.splitlines(), strict=True))
     except csv.Error as error:
-        raise RecordError(f"{path}: is no CSV: {error}") from error
+        raise RecordError(f"{path}: is no CSV: {error}; {_MEND}") from error
     if not lines:
         return []
     if tuple(lines[0]) != COLUMNS:
@@ -152,11 +153,30 @@ def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
     try:
         pairs = zip(COLUMNS, line, strict=True)
         values: dict[str, Any] = {k: math.nan if v == "" and k in _MEASURED else _PARSERS[k](v) for k, v in pairs}
-        if not all(v.isprintable() for v in values.values() if isinstance(v, str)):
-            raise ValueError("a text holds control characters")
+        _check(values)
         return EpochRecord(**values)
     except ValueError as error:
-        raise RecordError(f"{path}: line {number} is not a row of schema {SCHEMA_VERSION}: {error}") from error
+        raise RecordError(f"{path}: line {number} is not a row of schema {SCHEMA_VERSION}: {error}; {_MEND}") from error
+
+
+def _check(values: dict[str, Any]) -> None:
+    """Raises ValueError for a value that no run writes, which would pass for a measurement or stop a figure."""
+    for name, value in values.items():
+        if isinstance(value, str) and not value.isprintable():
+            raise ValueError("a text holds control characters")
+        if isinstance(value, int) and not 0 <= value < 2**63:
+            raise ValueError(f"{name} is {value:,}" if abs(value) < 2**99 else f"{name} is out of range")
+        # A loss may be infinite or no number, and what was not measured is NaN.
+        if name in ("lr", "train_error", "epoch_seconds") and not math.isfinite(value):
+            raise ValueError(f"{name} is {value}")
+        if name.endswith("_error") or name == "train_error_clean":
+            low, high = 0.0, 100.0
+        elif name in ("lr", "epoch_seconds"):
+            low, high = 0.0, 1e12
+        else:
+            continue
+        if value < low or value > high:
+            raise ValueError(f"{name} is {value:g}, not between {low:g} and {high:g}")
 
 
 def write_rows(path: Path, records: Iterable[EpochRecord]) -> None:
@@ -164,6 +184,9 @@ def write_rows(path: Path, records: Iterable[EpochRecord]) -> None:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *map(to_row, records)])
     write_text(path, text.getvalue())
+
+
+ENDINGS = ("finished", "diverged", "failed")
 
 
 @dataclass(frozen=True)
@@ -189,8 +212,12 @@ def read_outcome(folder: Path) -> Outcome | None:
     if not path.exists():
         return None
     try:
-        return Outcome(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        outcome = Outcome(**json.loads(path.read_text(encoding="utf-8")))
+        is_one = outcome.state in ENDINGS and isinstance(outcome.message, str)
+        if not is_one or not math.isfinite(outcome.seconds):
+            raise ValueError("it is no outcome of a run")
+        return outcome
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise RecordError(f"{path}: cannot be read: {error}; remove it to continue the run") from error
 
 

@@ -7,6 +7,7 @@ The name comes from the configuration, never from the clock: the same command fi
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -93,13 +94,28 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # A run's own has some forty keys; aliases in a foreign one may unfold without end.
+        found = dict(itertools.islice(flatten(tree), 200)) if isinstance(tree, dict) else {}
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise RecordError(f"{path}: cannot be read: {reason}; move its folder away") from error
-    found = dict(flatten(tree)) if isinstance(tree, dict) else {}
-    if not {"depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr"} <= found.keys():
+    defaults = dict(flatten(asdict(RunConfig())))
+    is_plain = all(_is_like(defaults.get(key), value) for key, value in found.items())
+    is_plain = is_plain and isinstance(found.get("recipe.lr"), int | float)
+    if not is_plain or not {"depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr"} <= found.keys():
         raise RecordError(f"{path}: is not a run's configuration; move its folder away")
     return found
+
+
+def _is_like(default: Any, value: Any) -> bool:
+    """Whether a value can be one of the key with this default, so that tables and figures can use it."""
+    if isinstance(value, list):
+        return isinstance(default, list) and all(isinstance(part, int | float) for part in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    if isinstance(default, int | float):
+        return isinstance(value, int | float | None)
+    return isinstance(value, str | int | float | None) and not (isinstance(default, str) and not isinstance(value, str))
 
 
 def state(folder: Path, config: RunConfig, *, restart: bool = False) -> str:

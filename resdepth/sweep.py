@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from resdepth import rundir
+from resdepth import memory, rundir
 from resdepth.compose import Point, expand
 from resdepth.config import RunConfig
 from resdepth.data import sources
 from resdepth.data.sources import Shape
 from resdepth.errors import ConfigError
-from resdepth.models.size import multiply_adds, parameters
+from resdepth.models.size import least_bytes, multiply_adds, parameters
 from resdepth.training.schedule import Schedule
+
+# More than any one device has, and than one will have soon.
+_NO_DEVICE = 2**40
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,13 @@ class PlannedRun:
         """Of one image's forward pass."""
         s = self.shape
         return multiply_adds(self.config.depth, self.config.model, s.channels, s.height, s.width, s.classes)
+
+    @property
+    def least_bytes(self) -> int:
+        """The least memory that a step of training needs."""
+        c, s = self.config, self.shape
+        sizes = (s.channels, s.height, s.width, s.classes, self.schedule.batch_size)
+        return least_bytes(c.depth, c.variant, c.model, *sizes, half=c.precision == "bf16")
 
     @property
     def label(self) -> str:
@@ -88,4 +98,21 @@ def _place(point: Point, *, restart: bool) -> PlannedRun:
     config = replace(config, data=replace(config.data, fingerprint=mark))
     folder = rundir.directory(config, point.differences)
     shape = sources.shape(point.config.data)
-    return PlannedRun(config, folder, rundir.state(folder, config, restart=restart), shape)
+    try:
+        state = rundir.state(folder, config, restart=restart)
+    except OSError as error:
+        raise ConfigError(
+            "results", config.results, f"cannot be used ({error.strerror}); say results=FOLDER"
+        ) from error
+    run = PlannedRun(config, folder, state, shape)
+    require_memory(run, _NO_DEVICE, "no device")
+    return run
+
+
+def require_memory(run: PlannedRun, there: int, device: str) -> None:
+    """Raises ConfigError, before any memory is touched, for a run that cannot fit into so many bytes."""
+    if run.least_bytes > there:
+        c, needed = run.config, memory.in_words(run.least_bytes)
+        net = f"with model.width={c.model.width} and minibatches of {run.schedule.batch_size}"
+        remedy = f"{device} has more than {memory.in_words(there)}; lower depth, model.width or recipe.batch_size"
+        raise ConfigError("depth", c.depth, f"{net} needs at least {needed} of memory and {remedy}")

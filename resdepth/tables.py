@@ -1,5 +1,6 @@
 """From CSV files to tables. Reads what runs left behind; knows nothing of nets and needs no torch."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,7 +11,7 @@ import pandas as pd
 
 from resdepth import rundir
 from resdepth.config import COMMITTED
-from resdepth.errors import ConfigError, RecordError
+from resdepth.errors import ConfigError, RecordError, expanded
 from resdepth.records import COLUMNS, METRICS, read_outcome, read_rows
 
 RUNNING = "running"
@@ -32,8 +33,10 @@ def load_results(root: str | Path = "results") -> pd.DataFrame:
 
 def read_results(root: Path) -> tuple[pd.DataFrame, list[str]]:
     """The table of `load_results`, and a line for each file that could not be read."""
-    if not root.is_dir():
+    if not expanded("results", str(root)).is_dir():
         raise ConfigError("results", root, "is no folder; name one that holds runs, such as results/")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise ConfigError("results", root, "cannot be read (Permission denied); name a folder that can")
     parts, problems = [], []
     for folder in sorted(_run_folders(root), key=lambda f: f.parts):
         try:
@@ -44,6 +47,13 @@ def read_results(root: Path) -> tuple[pd.DataFrame, list[str]]:
     if not parts:
         return pd.DataFrame(columns=["experiment", "run", "state", *COLUMNS]), problems
     return pd.concat(parts, ignore_index=True), problems
+
+
+def refuse_empty(table: pd.DataFrame, root: Path, problems: list[str], purpose: str) -> None:
+    """Raises ConfigError where there is no row, with what could not be read, if that is why."""
+    if table.empty:
+        hint = f" ({'; '.join(problems)})" if problems else "; make some with resdepth sweep depth=20,56,110"
+        raise ConfigError("results", root, f"holds no rows to {purpose}{hint}")
 
 
 def experiment_folder(root: Path, experiment: str) -> Path:

@@ -8,11 +8,12 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "resdepth"
 FLOORS = (
-    ("errors", "variants", "config", "records", "__init__"),
+    ("errors", "memory", "variants", "config", "records", "__init__"),
     ("data.dataset", "data.own", "data.sources", "models.size", "training.schedule", "rundir"),
     (
         "paper",
         "hydra_errors",
+        "overrides",
         "compose",
         "launch",
         "sweep",

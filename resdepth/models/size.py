@@ -33,6 +33,23 @@ def _projections(n: int, before: int, width: int, model: ModelConfig, variant: s
     return first + others
 
 
+def least_bytes(
+    depth: int, variant: str, model: ModelConfig, channels: int, height: int, width: int, classes: int, batch: int,
+    *, half: bool,
+) -> int:  # fmt: skip
+    """What a step of training holds at the least: weights, gradients, momenta, and the maps its backward pass needs.
+
+    Of each layer that is the rectifier's output and, with batch norm, its input; in bfloat16 where `half`.
+    """
+    n, maps = blocks_per_stage(depth), model.width * height * width
+    for stage in range(3):
+        if stage:
+            height, width = (height + 1) // 2, (width + 1) // 2
+        maps += 2 * n * model.width * 2**stage * height * width
+    kept = maps * (2 if model.batch_norm else 1) * (2 if half else 4)
+    return 3 * 4 * parameters(depth, variant, model, channels, classes) + batch * kept
+
+
 def multiply_adds(depth: int, model: ModelConfig, channels: int, height: int, width: int, classes: int) -> int:
     """Multiply-adds of one image's forward pass through the 3x3 convolutions and the classifier.
 
