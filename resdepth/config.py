@@ -35,6 +35,7 @@ _DEVICE = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?")
 # Control characters, and what is left of bytes that are no UTF-8: neither a terminal nor a YAML file takes them.
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _MAX_DEPTH = 20_000
+_LONGEST_PATH = 1000
 
 
 def _require(condition: bool, name: str, value: object, remedy: str) -> None:
@@ -59,6 +60,7 @@ def _require_option_name(field_name: str, name: str) -> None:
 
 def _require_path(name: str, path: str) -> None:
     _require(bool(path), name, repr(path), "names no place; write the path out, or leave it out")
+    _require(len(path) <= _LONGEST_PATH, name, repr(path), f"is longer than {_LONGEST_PATH:,} characters; shorten it")
     _require(not _UNWRITABLE.search(path), name, repr(path), "holds a control character, or bytes that are no UTF-8")
 
 

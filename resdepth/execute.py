@@ -60,7 +60,7 @@ def check(plan: Plan) -> None:
     """Load every data set, ask for every device and every directory. Raises ConfigError or DataError."""
     for planned in plan.pending:
         rundir.refuse_locked(planned.directory, planned.config)
-        require_memory(planned, devices.memory_bytes(devices.resolve(planned.config.device)), "this device")
+        require_memory(planned, devices.memory_bytes(devices.resolve(planned.config.device)), "this device has")
     for config in {(r.config.device, r.config.precision): r.config for r in plan.pending}.values():
         devices.set_precision(config.precision, devices.resolve(config.device))
     for data in {r.config.data: None for r in plan.pending}:

@@ -50,7 +50,8 @@ def one_line_errors(loader: ConfigLoader, overrides: Sequence[str]) -> Iterator[
     except yaml.YAMLError as error:
         raise ConfigError("--config-dir", "YAML", f"a file cannot be read: {' '.join(str(error).split())}") from error
     except (ValueError, IndexError, OSError, RecursionError) as error:  # OSError where a key is too long for a file
-        reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
+        reason = "something is nested too deeply, or includes itself" if isinstance(error, RecursionError) else reason
         raise ConfigError("overrides", " ".join(overrides), f"Hydra cannot use this ({reason}); {_SEE}") from error
 
 
@@ -73,7 +74,8 @@ def _translated(error: BaseException, overrides: Sequence[str]) -> ConfigError:
     if where.startswith("In '") and isinstance(error.__context__, OmegaConfBaseException):
         # A YAML file is named by Hydra, its key by OmegaConf.
         said = _translated(error.__context__, overrides)
-        return ConfigError(said.field, "?", f"{where[3:]} sets it: {said.remedy}")
+        whole = ConfigError("--config-dir", where[3:], "is no mapping of keys to values; write KEY: VALUE in it")
+        return ConfigError(said.field, "?", f"{where[3:]} sets it: {said.remedy}") if said.field else whole
     if isinstance(error.__cause__, OmegaConfBaseException):
         error = error.__cause__
     key = (getattr(error, "full_key", None) or "").partition("[")[0]

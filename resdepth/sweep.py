@@ -105,14 +105,14 @@ def _place(point: Point, *, restart: bool) -> PlannedRun:
             "results", config.results, f"cannot be used ({error.strerror}); say results=FOLDER"
         ) from error
     run = PlannedRun(config, folder, state, shape)
-    require_memory(run, _NO_DEVICE, "no device")
+    require_memory(run, _NO_DEVICE, "no device has more than")
     return run
 
 
-def require_memory(run: PlannedRun, there: int, device: str) -> None:
+def require_memory(run: PlannedRun, there: int, whose: str) -> None:
     """Raises ConfigError, before any memory is touched, for a run that cannot fit into so many bytes."""
     if run.least_bytes > there:
         c, needed = run.config, memory.in_words(run.least_bytes)
         net = f"with model.width={c.model.width} and minibatches of {run.schedule.batch_size}"
-        remedy = f"{device} has more than {memory.in_words(there)}; lower depth, model.width or recipe.batch_size"
+        remedy = f"{whose} {memory.in_words(there)}; lower depth, model.width or recipe.batch_size"
         raise ConfigError("depth", c.depth, f"{net} needs at least {needed} of memory and {remedy}")

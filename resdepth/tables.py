@@ -1,6 +1,5 @@
 """From CSV files to tables. Reads what runs left behind; knows nothing of nets and needs no torch."""
 
-import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -35,8 +34,6 @@ def read_results(root: Path) -> tuple[pd.DataFrame, list[str]]:
     """The table of `load_results`, and a line for each file that could not be read."""
     if not expanded("results", str(root)).is_dir():
         raise ConfigError("results", root, "is no folder; name one that holds runs, such as results/")
-    if not os.access(root, os.R_OK | os.X_OK):
-        raise ConfigError("results", root, "cannot be read (Permission denied); name a folder that can")
     parts, problems = [], []
     for folder in sorted(_run_folders(root), key=lambda f: f.parts):
         try:

@@ -429,12 +429,14 @@ LONG = [
     (["sweep", "depth=" + "[" * 3_000], "depth=[[[[", "'data.path=\"a b.npz\"'"),
     (["sweep", "depth=" + "[" * 3_000 + "]" * 3_000], "depth=[[[[", "'data.path=\"a b.npz\"'"),
     (["sweep", "depth=" + "{a:" * 1_000 + "1" + "}" * 1_000], "depth={a:{a:", "'data.path=\"a b.npz\"'"),
-    (["sweep", "data=npz", "data.path=" + "a" * 5_000], "data.path=aaaa", "name another place"),
-    (["sweep", "data=npz", "data.path=" + "a/" * 2_500], "data.path=a/a/", "name another place"),
-    (["sweep", "results=" + "a" * 5_000], "results=aaaa", "name another place"),
-    (["sweep", "results=" + "a/" * 2_500], "results=a/a/", "name another place"),
-    (["sweep", "results=" + "a/" * 2_000], "results=a/a/", "say results=FOLDER"),
-    (["sweep", "data=mnist", "data.root=" + "a" * 5_000], "data.root=aaaa", "name another place"),
+    (["sweep", "data=npz", "data.path=" + "a" * 5_000], "data.path='aaaa", "characters; shorten it"),
+    (["sweep", "data=npz", "data.path=" + "a/" * 2_500], "data.path='a/a/", "characters; shorten it"),
+    (["sweep", "results=" + "a" * 5_000], "results='aaaa", "characters; shorten it"),
+    (["sweep", "results=" + "a/" * 2_500], "results='a/a/", "characters; shorten it"),
+    (["sweep", "results=" + "a" * 900], "results=aaaa", "name another place"),
+    (["sweep", "data=npz", "data.path=" + "a" * 900], "data.path=aaaa", "name another place"),
+    (["sweep", "data=mnist", "data.root=" + "a" * 900], "data.root=aaaa", "name another place"),
+    (["sweep", "data=mnist", "data.root=" + "a" * 5_000], "data.root='aaaa", "characters; shorten it"),
     (["sweep", "--config-dir", "a" * 5_000], "--config-dir=aaaa", "name another place"),
     (["plot", "a" * 5_000], "results=aaaa", "name another place"),
     (["summary", "a" * 5_000], "results=aaaa", "name another place"),
@@ -580,7 +582,7 @@ FILES = [
     (spoilt(x_train=lambda a: a["x_train"].astype(int) - 300), NPZ, "data.path=mine.npz: x_train holds pixels from -"),
     (spoilt(x_train=lambda a: a["x_train"].astype(int) + 300), NPZ, "data.path=mine.npz: x_train holds pixels from 3"),
     (spoilt(x_train=lambda a: a["x_train"] * np.nan), NPZ, "data.path=mine.npz: x_train holds pixels from nan to nan"),
-    (spoilt(x_test=lambda a: a["x_test"] / np.float32(0)), NPZ, "data.path=mine.npz: x_test holds pixels from "),
+    (spoilt(x_test=lambda a: a["x_test"] * np.float32(np.inf)), NPZ, "data.path=mine.npz: x_test holds pixels from "),
     (
         spoilt(x_test=lambda a: a["x_test"][:, :4]),
         NPZ,
@@ -696,7 +698,11 @@ FILES = [
         "train",
         "results/digits/residual-20-s0/config.yaml: cannot be read: ",
     ),
-    (run_of_ones_own(), "sweep depth=8 variant=plain data.limit=100 name=digits", "?"),
+    (
+        run_of_ones_own(config=lambda good: good.replace(b"lr: 0.02", b"lr: 0.5")),
+        "sweep depth=8 variant=plain",
+        "name=digits: results/digits/plain-8-s0 holds another run (recipe.lr=0.5 there, 0.02 here); choose another",
+    ),
     # --config-dir
     (
         put("own"),
@@ -715,8 +721,12 @@ FILES = [
     ),
     (yaml("recipe/typo.yaml", "lr: fast\n"), OWN + "recipe=typo", "recipe.lr=?: 'recipe/typo' sets it: needs a number"),
     (yaml("recipe/typo.yaml", "lr: [1\n"), OWN + "recipe=typo", "--config-dir=YAML: a file cannot be read: "),
-    (yaml("recipe/typo.yaml", "- 1\n- 2\n"), OWN + "recipe=typo", "?"),
-    (yaml("recipe/typo.yaml", "three\n"), OWN + "recipe=typo", "?"),
+    (
+        yaml("recipe/typo.yaml", "- 1\n- 2\n"),
+        OWN + "recipe=typo",
+        "--config-dir='recipe/typo': is no mapping of keys to values",
+    ),
+    (yaml("recipe/typo.yaml", "three\n"), OWN + "recipe=typo", "recipe.three=?: 'recipe/typo' sets it: no such key"),
     (yaml("recipe/typo.yaml", "lr: -1\n"), OWN + "recipe=typo", "recipe.lr=-1.0: needs a number above 0"),
     (
         yaml("recipe/typo.yaml", "lr: ${recipe.lr}\n"),
@@ -728,13 +738,29 @@ FILES = [
         OWN + "recipe=typo",
         "recipe.lr=?: the interpolation fails: Interpolation",
     ),
-    (yaml("recipe/typo.yaml", "lr: ${\n"), OWN + "recipe=typo", "?"),
-    (yaml("recipe/typo.yaml", "lr: 0.1\nlr: 0.2\n"), OWN + "recipe=typo", "?"),
+    (yaml("recipe/typo.yaml", "lr: ${\n"), OWN + "recipe=typo", "lr=?: no viable alternative at input"),
+    (
+        yaml("recipe/typo.yaml", "lr: 0.1\nlr: 0.2\n"),
+        OWN + "recipe=typo",
+        "--config-dir=YAML: a file cannot be read: while constructing a mapping",
+    ),
     (yaml("recipe/typo.yaml", "defaults: [nope]\n"), OWN + "recipe=typo", "recipe=nope: choose one of "),
-    (yaml("recipe/typo.yaml", "defaults: 3\n"), OWN + "recipe=typo", "?"),
-    (yaml("recipe/typo.yaml", "defaults: [typo]\n"), OWN + "recipe=typo", "?"),
+    (
+        yaml("recipe/typo.yaml", "defaults: 3\n"),
+        OWN + "recipe=typo",
+        "overrides=recipe=typo: Hydra cannot use this (Invalid defaults list in 'recipe/typo'",
+    ),
+    (
+        yaml("recipe/typo.yaml", "defaults: [typo]\n"),
+        OWN + "recipe=typo",
+        "overrides=recipe=typo: Hydra cannot use this (something is nested too deeply, or includes itself)",
+    ),
     (yaml("recipe/typo.yaml", "a: &a [x]\nb: *c\n"), OWN + "recipe=typo", "--config-dir=YAML: a file cannot be read: "),
-    (yaml("recipe/typo.yaml", "lr: \x00\n"), OWN + "recipe=typo", "?"),
+    (
+        yaml("recipe/typo.yaml", "lr: \x00\n"),
+        OWN + "recipe=typo",
+        "--config-dir=YAML: a file cannot be read: unacceptable character",
+    ),
     (yaml("recipe/typo.yaml", "name: '../x'\n"), OWN + "recipe=typo", "recipe.name='../x': use letters, digits"),
     (yaml("data/mine.yaml", "source: digits\n"), OWN + "data=mine", "recipe=mine: choose one of "),
     (
@@ -762,7 +788,7 @@ FILES = [
     (
         yaml("experiment/far.yaml", "# @package _global_\nhydra: {sweeper: {params: {depth: [8]}}}\n"),
         OWN + "experiment=far",
-        "?",
+        "hydra.sweeper.params.depth=?: 'experiment/far' sets it: cannot take this value",
     ),
     (
         yaml("experiment/far.yaml", "# @package _global_\nhydra: {sweeper: {params: {seed: 'range(0,20000)'}}}\n"),
@@ -938,7 +964,10 @@ def test_the_table_has_every_command_and_no_case_twice():
     ("words", "line"),
     [
         ("depth=20000 model.width=4096", "depth=20000: with model.width=4096 and minibatches of 128 needs at least "),
-        ("depth=8 model.width=4096 precision=bf16 recipe.batch_size=1000", "?"),
+        (
+            "depth=8 model.width=4096 precision=bf16 recipe.batch_size=1000",
+            "depth=8: with model.width=4096 and minibatches of 1000 needs at least 58.4 GiB",
+        ),
     ],
 )
 def test_a_net_that_no_memory_holds_is_refused_by_estimate(words, line, resdepth, monkeypatch):
@@ -1024,7 +1053,7 @@ def test_what_was_unpacked_by_half_is_not_taken_for_good(source, resdepth, tmp_p
         (None, ["sweep", b"name=\xff"], "name=\\udcff: cannot be read as an override"),
         (None, ["sweep", b"results=\xff"], "results='\\udcff': holds a control character, or bytes that are no UTF-8"),
         (None, ["sweep", "name=a\nb"], "name=a\\nb: cannot be read as an override"),
-        (None, ["sweep", "seed=range(0,100000000)"], "seed=range(0,100000000): makes a sweep of more than 10,000 points"),
+        (None, ["sweep", "seed=range(0,100000000)"], "seed=range(0,100000000): makes a sweep of more than 10,000"),
         (None, ["sweep", "depth=20000", "model.width=4096"], "depth=20000: with model.width=4096"),
         (None, ["swep"], "No such command 'swep'"),
         (None, ["plot", b"\xff"], "results=\\udcff: is no folder"),
@@ -1070,21 +1099,56 @@ def without_rights(words, cwd):
     ("prepare", "closed", "words", "line"),
     [
         (spoilt(), "mine.npz", NPZ, "data.path=mine.npz: is no .npz of plain arrays ([Errno 13] Permission denied"),
-        (spoilt(), ".", "sweep data=npz data.path=sub/mine.npz", "?"),
+        (
+            spoilt(),
+            ".",
+            "sweep data=npz data.path=sub/mine.npz",
+            "data.path=sub/mine.npz: cannot be used (Permission denied); name another place",
+        ),
         (tree(), "train", FOLDER, "data.path=train: Permission denied; needs train/<class>/*"),
         (tree(), "train/a", FOLDER, "data.path=train: Found no valid file for the classes a"),
         (tree(), "train/a/000.png", FOLDER, "data.path=train/a/000.png: is no readable image ([Errno 13] Permission"),
-        (put("results/x"), "results", "sweep", "?"),
-        (run_of_ones_own(), "results", "plot results", "results=results: cannot be read (Permission denied)"),
-        (run_of_ones_own(), "results", "summary results", "results=results: cannot be read (Permission denied)"),
+        (
+            put("results/x"),
+            "results",
+            "sweep",
+            "results=results: cannot be used (Permission denied); say results=FOLDER",
+        ),
+        (run_of_ones_own(), "results", "plot results", "Invalid value for 'results': path 'results' is not readable; "),
+        (
+            run_of_ones_own(),
+            "results",
+            "summary results",
+            "Invalid value for 'results': path 'results' is not readable; ",
+        ),
         (run_of_ones_own(), f"{DIGITS}/metrics.csv", "summary results", CSV + "metrics.csv: cannot be read"),
         (run_of_ones_own(), f"{DIGITS}/config.yaml", "summary results", CSV + "config.yaml: cannot be read"),
-        (run_of_ones_own(), f"{DIGITS}/config.yaml", "sweep depth=8 variant=plain", f"{DIGITS}/config.yaml: cannot be read"),
-        (yaml("recipe/x.yaml", "lr: 0.1\n"), "own/recipe/x.yaml", OWN + "recipe=x", "?"),
-        (yaml("recipe/x.yaml", "lr: 0.1\n"), "own", OWN + "recipe=x", "?"),
-        (put("out/x"), "out", "sweep results=out/x/y", "?"),
+        (
+            run_of_ones_own(),
+            f"{DIGITS}/config.yaml",
+            "sweep depth=8 variant=plain",
+            f"{DIGITS}/config.yaml: cannot be read",
+        ),
+        (
+            yaml("recipe/x.yaml", "lr: 0.1\n"),
+            "own/recipe/x.yaml",
+            OWN + "recipe=x",
+            "overrides=recipe=x: Hydra cannot use this ([Errno 13] Permission denied: ",
+        ),
+        (
+            yaml("recipe/x.yaml", "lr: 0.1\n"),
+            "own",
+            OWN + "recipe=x",
+            "Invalid value for '--config-dir': path 'own' is not readable; ",
+        ),
+        (
+            put("out/x"),
+            "out",
+            "sweep results=out/x/y",
+            "results=out/x/y: cannot be used (Permission denied); name another place",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_lack_of_permission_is_said(prepare, closed, words, line, tmp_path, images):
     work = tmp_path / "work"
     work.mkdir()
