@@ -4,6 +4,7 @@ Raises ConfigError, which names the word that is wrong.
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
@@ -47,7 +48,7 @@ def as_meant(line: str) -> str:
     """An override as a user of this program means it.
 
     `+depth=8` is `depth=8`: Hydra's `+` refuses a key that exists, and here every key of the schema does. A path is
-    quoted where Hydra's grammar would trip over it: `data.path=~/images(1).npz`.
+    quoted where Hydra's grammar would trip over it, `data.path=~/images(1).npz`, or read a number, `results=2026.10`.
     """
     bare = line.lstrip("+")
     key, _, value = bare.partition("=")
@@ -56,11 +57,14 @@ def as_meant(line: str) -> str:
         raise ConfigError(key, value, remedy)
     if key not in known_keys() and key not in GROUPS:
         return line
-    if key in _PATHS:
+    if key in (*_PATHS, "name"):
         try:
-            parse([bare])
+            is_quoted = isinstance(parse([bare])[0].value(), bool | int | float)
         except ConfigError:
-            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+            is_quoted = key in _PATHS
+        if is_quoted:
+            # In Hydra's quotes a backslash is one, but before a quote.
+            escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), value)
             return f"{key}='{escaped}'"
     return bare
 

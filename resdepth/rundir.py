@@ -40,6 +40,7 @@ RESTARTED = "to be started over"
 # What a variant without a shortcut does not have, so that it does not tell such runs apart.
 SHORTCUT_KEYS = ("model.shortcut", "model.zero_init_residual")
 _LONGEST = 120
+_NEEDED = ("depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr")
 
 
 def run_identity(config: RunConfig) -> dict[str, Any]:
@@ -101,8 +102,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise RecordError(f"{path}: cannot be read: {reason}; move its folder away") from error
     defaults = dict(flatten(asdict(RunConfig())))
     is_plain = all(_is_like(defaults.get(key), value) for key, value in found.items())
-    is_plain = is_plain and isinstance(found.get("recipe.lr"), int | float)
-    if not is_plain or not {"depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr"} <= found.keys():
+    lengths = [found.get(key) for key in ("recipe.epochs", "recipe.iterations")]
+    has_length = any(isinstance(n, int) for n in lengths) and all(isinstance(n, int | None) for n in lengths)
+    if not is_plain or not has_length or any(found.get(key) is None for key in _NEEDED):
         raise RecordError(f"{path}: is not a run's configuration; move its folder away")
     return found
 
