@@ -582,7 +582,7 @@ FILES = [
     (spoilt(x_train=lambda a: a["x_train"].astype(int) - 300), NPZ, "data.path=mine.npz: x_train holds pixels from -"),
     (spoilt(x_train=lambda a: a["x_train"].astype(int) + 300), NPZ, "data.path=mine.npz: x_train holds pixels from 3"),
     (spoilt(x_train=lambda a: a["x_train"] * np.nan), NPZ, "data.path=mine.npz: x_train holds pixels from nan to nan"),
-    (spoilt(x_test=lambda a: a["x_test"] * np.float32(np.inf)), NPZ, "data.path=mine.npz: x_test holds pixels from "),
+    (spoilt(x_test=lambda a: np.full(a["x_test"].shape, np.inf)), NPZ, "data.path=mine.npz: x_test holds pixels from "),
     (
         spoilt(x_test=lambda a: a["x_test"][:, :4]),
         NPZ,
