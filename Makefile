@@ -19,8 +19,8 @@ demo: $(VENV)/.installed ## train plain and residual nets of 20, 56 and 110 laye
 test: $(VENV)/.tested ## run every test
 	$(BIN)/python -m pytest
 
-test-long: $(VENV)/.tested ## run every test, those that kill a sweep with 20 kills
-	RESDEPTH_KILLS=20 $(BIN)/python -m pytest
+test-long: $(VENV)/.tested ## run every test, with 20 kills of a sweep and 1000 examples of generated input each
+	RESDEPTH_KILLS=20 RESDEPTH_EXAMPLES=1000 $(BIN)/python -m pytest
 
 lint: $(VENV)/.tested ## check style and types
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdepth import __version__
-from resdepth.errors import ResdepthError
+from resdepth.errors import ResdepthError, one_line
 from resdepth.output import Output
 from resdepth.signals import stopped_by_signals
 
@@ -199,7 +199,7 @@ def _require_choices(field: str, values: tuple[str, ...], allowed: tuple[str, ..
 
 def _warn(lines: Iterable[str]) -> None:
     for line in lines:
-        print(f"resdepth: {line}", file=sys.stderr)
+        print(f"resdepth: {one_line(line)}", file=sys.stderr)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""From override to RunConfig: the only room that knows Hydra. Nothing behind it sees a DictConfig.
+"""From override to RunConfig: with `overrides` and `hydra_errors` all that knows Hydra. No DictConfig leaves it.
 
 A sweep is expanded and validated as a whole, before anything runs. The names used from `hydra._internal` have no public
 counterpart in Hydra 1.3, hence the pin `hydra-core<1.4`.
@@ -18,17 +18,15 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from resdepth.config import GROUPS, OWN_SOURCES, RunConfig, flatten, identity, known_keys
-from resdepth.errors import ConfigError
+from resdepth.errors import ConfigError, expanded
 from resdepth.hydra_errors import one_line_errors, unknown_key
+from resdepth.overrides import as_meant, check_axes, check_keys, is_launchers, parse
 
-_PATHS = ("data.path", "data.root", "results")
 _LENGTHS = {"recipe.epochs": "recipe.iterations", "recipe.iterations": "recipe.epochs"}
 
 
@@ -67,16 +65,16 @@ def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: b
         composer = _Composer(loader)
         with one_line_errors(loader, overrides):
             # `experiment=null` is the default, but as an override Hydra would look for a file of that name.
-            lines = [_as_meant(line) for line in overrides if line != "experiment=null"]
-            parsed = _parse(lines, loader)
-            own = tuple(str(o.input_line) for o in parsed if _is_launchers(o))
+            lines = [as_meant(line) for line in overrides if line != "experiment=null"]
+            parsed = parse(lines, loader)
+            own = tuple(str(o.input_line) for o in parsed if is_launchers(o))
             return Sweep(tuple(composer.point(line) for line in composer.lines(parsed, swept=swept)), own)
 
 
 @contextmanager
 def initialized_hydra(config_dir: Path | None) -> Iterator[ConfigLoader]:
     """Hydra, looking for YAML files in `config_dir` first, then in the program's own folder. Raises ConfigError."""
-    if config_dir is not None and not config_dir.is_dir():
+    if config_dir is not None and not expanded("--config-dir", str(config_dir)).is_dir():
         raise ConfigError("--config-dir", config_dir, "is not a folder; name one that holds data/, recipe/, ...")
     if config_dir is not None and (config_dir / "config.yaml").exists():
         raise ConfigError("--config-dir", config_dir, "holds a config.yaml, the program's own; rename or remove it")
@@ -102,7 +100,8 @@ class _Composer:
         """The override lines of every point: the axes of config.yaml or of an experiment, then the command line's."""
         mine = [o for o in parsed if not o.is_hydra_override()]
         given = [str(o.input_line) for o in parsed]
-        _check_axes(mine)
+        check_keys(parsed, self._loader)
+        check_axes(parsed)
         # An experiment brings axes of its own, so it is composed first; its name cannot be an axis itself.
         master = self._loader.load_configuration("config", given, RunMode.MULTIRUN)
         defaults = self._loader.load_configuration("config", [], RunMode.MULTIRUN)
@@ -116,8 +115,8 @@ class _Composer:
         for override in [o for o in mine if o.is_delete() and o.key_or_group in axes]:
             del axes[override.key_or_group]
             mine.remove(override)
-        axis_lines = _parse([f"{key}={value}" for key, value in axes.items()], self._loader)
-        _check_axes(axis_lines)
+        axis_lines = parse([f"{key}={value}" for key, value in axes.items()], self._loader)
+        check_axes([*axis_lines, *mine])
         return list(BasicSweeper.split_arguments([*axis_lines, *mine], None)[0])
 
     @staticmethod
@@ -127,7 +126,9 @@ class _Composer:
             raise ConfigError("hydra/launcher", launcher, "stands in an experiment; say it on the command line instead")
 
     def point(self, line: list[str]) -> Point:
-        given = {o.key_or_group: o for o in _parse(line, self._loader)}
+        parsed = parse(line, self._loader)
+        check_keys(parsed, self._loader)
+        given = {o.key_or_group: o for o in parsed}
         for length, other in _LENGTHS.items():
             # `recipe.epochs=1` is meant instead of the recipe's iterations, not beside them.
             if length in given and other not in given and given[length].value() is not None:
@@ -149,7 +150,7 @@ class _Composer:
         return group != "data" or config.name != config.data.name
 
     def _compose(self, line: Iterable[str]) -> tuple[RunConfig, dict[str, str]]:
-        parsed = _parse(list(line), self._loader)
+        parsed = parse(list(line), self._loader)
         groups = tuple(str(o.input_line) for o in parsed if o.key_or_group in GROUPS)
         base, choices = self._base(groups)
         composed = copy.deepcopy(base)
@@ -182,50 +183,6 @@ class _Composer:
         # A user's own data need a path to be valid at all.
         config, _ = self._compose([*lines, "data.path=x"] if is_own else lines)
         return config, implied
-
-
-def _parse(lines: Sequence[str], loader: ConfigLoader) -> list[Override]:
-    return OverridesParser.create(config_loader=loader).parse_overrides(list(lines))
-
-
-def _as_meant(line: str) -> str:
-    """An override as a user of this program means it.
-
-    `+depth=8` is `depth=8`: Hydra's `+` refuses a key that exists, and here every key of the schema does. A path is
-    quoted where Hydra's grammar would trip over it: `data.path=~/images(1).npz`.
-    """
-    bare = line.lstrip("+")
-    key, _, value = bare.partition("=")
-    if key not in known_keys() and key not in GROUPS:
-        return line
-    if key in _PATHS:
-        try:
-            OverridesParser.create().parse_overrides([bare])
-        except OverrideParseException:
-            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-            return f"{key}='{escaped}'"
-    return bare
-
-
-def _is_launchers(override: Override) -> bool:
-    """Whether the launch must hear of it: all of Hydra's own overrides but the axes."""
-    return override.is_hydra_override() and not override.key_or_group.startswith("hydra.sweeper.params")
-
-
-def _check_axes(parsed: Sequence[Override]) -> None:
-    for override in parsed:
-        if override.is_delete() and override.key_or_group in ("data", "model", "recipe"):
-            group = override.key_or_group
-            raise ConfigError(group, "~", f"a group cannot be deleted; choose another one with {group}=NAME")
-        if not override.is_sweep_override():
-            continue
-        field, _, value = (override.input_line or "").partition("=")
-        if not override.is_discrete_sweep():
-            raise ConfigError(field, value, "is no list of values; write a,b,c or range(from,to,step) or choice(a,b)")
-        if field.lstrip("+") == "experiment":
-            raise ConfigError(field, value, "one experiment at a time; name=... and its axes can be overridden")
-        if not list(override.sweep_string_iterator()):
-            raise ConfigError(field, value, "the axis is empty; give it at least one value")
 
 
 def _refuse_unknown(composed: DictConfig) -> None:

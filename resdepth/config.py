@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
-from resdepth.errors import ConfigError
+from resdepth.checks import NAME, require, require_choice, require_number, require_option_name, require_path
 from resdepth.variants import VARIANTS
 
 SOURCES = ("digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "npz", "folder")
@@ -31,30 +31,9 @@ _EXECUTED = ["device", "engine", "runs_per_job", "gradient_checkpointing", "resu
 _EXECUTED += ["checkpoint_seconds", "keep_checkpoint", "data.path", "data.root", "data.download"]
 EXECUTION_KEYS = frozenset(_EXECUTED)
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-_RUNS = re.compile(r"auto|[1-9]|[12]\d|3[0-2]")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?")
+_RUNS = re.compile(r"auto|[1-9]|[12][0-9]|3[0-2]")
 _MAX_DEPTH = 20_000
-
-
-def _require(condition: bool, name: str, value: object, remedy: str) -> None:
-    if not condition:
-        raise ConfigError(name, value, remedy)
-
-
-def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    _require(value in choices, name, value, f"choose one of {', '.join(choices)}")
-
-
-def _require_number(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
-    inside = math.isfinite(value) and (low < value if open_low else low <= value) and value <= high
-    bounds = f"above {low:,}" if open_low else f"at least {low:,}"
-    _require(inside, name, value, f"needs a number {bounds} and at most {high:,}")
-
-
-def _require_option_name(field_name: str, name: str) -> None:
-    remedy = "use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 80"
-    _require(not name or _NAME.fullmatch(name) is not None, field_name, repr(name), remedy)
 
 
 @dataclass(unsafe_hash=True)
@@ -72,19 +51,21 @@ class DataConfig:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        _require_choice("data.source", self.source, SOURCES)
-        _require_option_name("data.name", self.name)
+        require_choice("data.source", self.source, SOURCES)
+        require_option_name("data.name", self.name)
         if self.source in OWN_SOURCES:
             what = "the .npz file" if self.source == "npz" else "the folder that holds train/ and test/"
-            _require(bool(self.path), "data.path", self.path, f"data={self.source} needs data.path={what}")
+            require(bool(self.path), "data.path", self.path, f"data={self.source} needs data.path={what}")
         elif self.path is not None:
-            _require(False, "data.path", self.path, "only data=npz and data=folder read it; say which")
+            require(False, "data.path", self.path, "only data=npz and data=folder read it; say which")
+        require_path("data.path", self.path or ".")
+        require_path("data.root", self.root)
         if self.size is not None:
-            _require(self.source == "folder", "data.size", self.size, "only data=folder is resized; leave it out")
-            _require_number("data.size", self.size, 4, 512)
+            require(self.source == "folder", "data.size", self.size, "only data=folder is resized; leave it out")
+            require_number("data.size", self.size, 4, 512)
         if self.limit is not None:
-            _require_number("data.limit", self.limit, 2, 10**9)
-        _require_number("data.validation", self.validation, 0, 10**9)
+            require_number("data.limit", self.limit, 2, 10**9)
+        require_number("data.validation", self.validation, 0, 10**9)
 
 
 @dataclass
@@ -99,10 +80,10 @@ class ModelConfig:
     zero_init_residual: bool = False
 
     def __post_init__(self) -> None:
-        _require_option_name("model.name", self.name)
-        _require_number("model.width", self.width, 1, 4096)
-        _require_choice("model.shortcut", self.shortcut, SHORTCUTS)
-        _require_choice("model.downsample", self.downsample, DOWNSAMPLES)
+        require_option_name("model.name", self.name)
+        require_number("model.width", self.width, 1, 4096)
+        require_choice("model.shortcut", self.shortcut, SHORTCUTS)
+        require_choice("model.downsample", self.downsample, DOWNSAMPLES)
 
 
 @dataclass
@@ -136,32 +117,32 @@ class RecipeConfig:
     eval_clean: bool = False
 
     def __post_init__(self) -> None:
-        _require_option_name("recipe.name", self.name)
-        _require_number("recipe.lr", self.lr, 0, 1000, open_low=True)
-        _require_number("recipe.momentum", self.momentum, 0, 0.9999)
-        _require_number("recipe.weight_decay", self.weight_decay, 0, 1)
-        _require_number("recipe.batch_size", self.batch_size, 2, 65536)
-        _require_number("recipe.gamma", self.gamma, 0, 1, open_low=True)
-        _require_number("recipe.pad", self.pad, 0, 64)
-        _require_number("recipe.eval_every", self.eval_every, 1, 10**6)
-        _require_choice("recipe.normalise", self.normalise, NORMALISATIONS)
+        require_option_name("recipe.name", self.name)
+        require_number("recipe.lr", self.lr, 0, 1000, open_low=True)
+        require_number("recipe.momentum", self.momentum, 0, 0.9999)
+        require_number("recipe.weight_decay", self.weight_decay, 0, 1)
+        require_number("recipe.batch_size", self.batch_size, 2, 65536)
+        require_number("recipe.gamma", self.gamma, 0, 1, open_low=True)
+        require_number("recipe.pad", self.pad, 0, 64)
+        require_number("recipe.eval_every", self.eval_every, 1, 10**6)
+        require_choice("recipe.normalise", self.normalise, NORMALISATIONS)
         self._check_length()
         self._check_warmup()
 
     def _check_length(self) -> None:
         both = self.epochs is not None and self.iterations is not None
-        _require(not both, "recipe.iterations", self.iterations, f"recipe.epochs={self.epochs} is set too; null one")
-        _require(
+        require(not both, "recipe.iterations", self.iterations, f"recipe.epochs={self.epochs} is set too; null one")
+        require(
             self.epochs is not None or self.iterations is not None, "recipe.epochs", None, "set it or recipe.iterations"
         )
         if self.epochs is not None:
-            _require_number("recipe.epochs", self.epochs, 1, 10**6)
+            require_number("recipe.epochs", self.epochs, 1, 10**6)
         if self.iterations is not None:
-            _require_number("recipe.iterations", self.iterations, 1, 10**9)
+            require_number("recipe.iterations", self.iterations, 1, 10**9)
         points = self.milestones
         fractions, positive = [p < 1 for p in points], all(math.isfinite(p) and p > 0 for p in points)
         whole = all(p == int(p) for p in points if math.isfinite(p) and p >= 1)
-        _require(
+        require(
             positive and whole and points == sorted(set(points)) and (all(fractions) or not any(fractions)),
             "recipe.milestones",
             points,
@@ -170,10 +151,10 @@ class RecipeConfig:
 
     def _check_warmup(self) -> None:
         if self.warmup_lr is not None:
-            _require_number("recipe.warmup_lr", self.warmup_lr, 0, 1000, open_low=True)
-        _require_number("recipe.warmup_error", self.warmup_error, 0, 100, open_low=True)
-        _require_number("recipe.warmup_epochs", self.warmup_epochs, 0, 10**6)
-        _require_number("recipe.warmup_depth", self.warmup_depth, 1, 10**9)
+            require_number("recipe.warmup_lr", self.warmup_lr, 0, 1000, open_low=True)
+        require_number("recipe.warmup_error", self.warmup_error, 0, 100, open_low=True)
+        require_number("recipe.warmup_epochs", self.warmup_epochs, 0, 10**6)
+        require_number("recipe.warmup_depth", self.warmup_depth, 1, 10**9)
 
 
 @dataclass
@@ -197,35 +178,36 @@ class RunConfig:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
 
     def __post_init__(self) -> None:
-        _require(self.variant in VARIANTS, "variant", self.variant, f"choose one of {', '.join(VARIANTS)}")
+        require(self.variant in VARIANTS, "variant", self.variant, f"choose one of {', '.join(VARIANTS)}")
         self._check_depth()
-        _require_number("seed", self.seed, 0, 2**31 - 1)
-        _require(
+        require_number("seed", self.seed, 0, 2**31 - 1)
+        require(
             _DEVICE.fullmatch(self.device) is not None,
             "device",
             repr(self.device),
             "choose auto, cpu, cuda, cuda:N or mps",
         )
-        _require_choice("precision", self.precision, PRECISIONS)
-        _require_choice("engine", self.engine, ENGINES)
+        require_choice("precision", self.precision, PRECISIONS)
+        require_choice("engine", self.engine, ENGINES)
         whole = "needs auto or a whole number from 1 to 32"
-        _require(_RUNS.fullmatch(self.runs_per_job) is not None, "runs_per_job", self.runs_per_job, whole)
-        _require(
-            _NAME.fullmatch(self.name) is not None,
+        require(_RUNS.fullmatch(self.runs_per_job) is not None, "runs_per_job", self.runs_per_job, whole)
+        require(
+            NAME.fullmatch(self.name) is not None,
             "name",
             repr(self.name),
             "names a folder below the results: letters, digits, '.', '_' and '-', beginning with a letter or digit, "
             "at most 80",
         )
-        _require(self.name != COMMITTED, "name", self.name, "is the folder of the results that came with the program")
-        _require_number("checkpoint_seconds", self.checkpoint_seconds, 0, 10**9)
+        require_path("results", self.results)
+        require(self.name != COMMITTED, "name", self.name, "is the folder of the results that came with the program")
+        require_number("checkpoint_seconds", self.checkpoint_seconds, 0, 10**9)
 
     def _check_depth(self) -> None:
         below = max(8, self.depth - (self.depth - 2) % 6)
         nearest = "nearest is 8" if self.depth < 8 else f"nearest are {below} and {below + 6}"
         valid = self.depth >= 8 and (self.depth - 2) % 6 == 0
-        _require(valid, "depth", self.depth, f"a conv net has 6n+2 layers; {nearest}")
-        _require(self.depth <= _MAX_DEPTH, "depth", self.depth, f"no device holds that net; at most {_MAX_DEPTH}")
+        require(valid, "depth", self.depth, f"a conv net has 6n+2 layers; {nearest}")
+        require(self.depth <= _MAX_DEPTH, "depth", self.depth, f"no device holds that net; at most {_MAX_DEPTH}")
 
     @property
     def shortcut(self) -> str:

@@ -17,6 +17,7 @@ import torch
 
 from resdepth import __version__
 from resdepth.errors import ConfigError
+from resdepth.memory import host_bytes
 
 
 def resolve(name: str) -> torch.device:
@@ -31,6 +32,13 @@ def resolve(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device", name, "torch finds no Apple GPU here; say device=auto")
     return device
+
+
+def memory_bytes(device: torch.device) -> int:
+    """The memory of the device, in use or not."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return host_bytes()
 
 
 def set_precision(precision: str, device: torch.device) -> None:

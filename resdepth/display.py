@@ -10,11 +10,11 @@ from rich.table import Table
 
 from resdepth import rundir
 from resdepth.errors import ConfigError
-from resdepth.records import ASIDE
+from resdepth.files import ASIDE
 from resdepth.settings import final_rows, rate_sweeps, settings
 from resdepth.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.sweep import Plan
-from resdepth.tables import read_results
+from resdepth.tables import read_results, refuse_empty
 
 # Above this a sweep says what would be quicker.
 _LONG_SECONDS = 3600.0
@@ -131,19 +131,18 @@ def _plans_rows(plan: Plan) -> tuple[pd.DataFrame, list[str]]:
 def print_summary(root: Path, csv: Path | None) -> list[str]:
     """The summary of every experiment below `root`; the lines of what could not be read."""
     rows, problems = read_results(root)
-    if rows.empty:
-        raise ConfigError("results", root, "holds no rows to sum up; make some with resdepth sweep depth=20,56,110")
+    refuse_empty(rows, root, problems, "sum up")
     tables = [summarise(setting) for setting in settings(rows)]
-    for experiment, group in pd.concat(tables).groupby("experiment", sort=False):
-        _print_summary_table(str(experiment), group)
-        _print_best_rates(rows[rows.experiment == experiment])
-        _print_verdicts(rows[rows.experiment == experiment])
-        console().print()
     if csv is not None:
         try:
             pd.concat(tables).to_csv(csv, index=False, float_format="%.4g")
         except OSError as error:
             raise ConfigError("--csv", csv, f"cannot be written ({error.strerror or error}); name a file") from error
+    for experiment, group in pd.concat(tables).groupby("experiment", sort=False):
+        _print_summary_table(str(experiment), group)
+        _print_best_rates(rows[rows.experiment == experiment])
+        _print_verdicts(rows[rows.experiment == experiment])
+        console().print()
     return problems
 
 

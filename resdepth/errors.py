@@ -1,12 +1,25 @@
 """What can go wrong in a way the user can mend: one line that names the field, the value and the remedy."""
 
+from contextlib import suppress
 from pathlib import Path
+
+_LONGEST = 1000
+
+
+def one_line(text: str) -> str:
+    """The text as one printable line: what is not printable is escaped, a very long middle left out."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    # The field stands at the beginning, the remedy at the end.
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} [...] {line[-_LONGEST // 3 :]}"
 
 
 class ResdepthError(Exception):
     """Base of the errors that are shown as one line, without a traceback. `exit_code` is the command's."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class ConfigError(ResdepthError):
@@ -20,11 +33,16 @@ class ConfigError(ResdepthError):
 
 
 def expanded(field: str, path: str) -> Path:
-    """The path with `~` replaced by the home folder. Raises ConfigError where there is no such home."""
+    """The path with `~` replaced by the home folder. Raises ConfigError for what no place can be."""
     try:
-        return Path(path).expanduser()
+        place = Path(path).expanduser()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            place.stat()
     except RuntimeError as error:
         raise ConfigError(field, path, "names a home folder that does not exist; write the path out") from error
+    except OSError as error:
+        raise ConfigError(field, path, f"cannot be used ({error.strerror}); name another place") from error
+    return place
 
 
 class DataError(ConfigError):

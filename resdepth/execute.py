@@ -22,7 +22,7 @@ from resdepth.models.size import multiply_adds
 from resdepth.progress import Observer
 from resdepth.records import Outcome
 from resdepth.run import train_in_turns
-from resdepth.sweep import Plan, PlannedRun
+from resdepth.sweep import Plan, PlannedRun, require_memory
 from resdepth.training import engine
 from resdepth.training.step import Step
 from resdepth.workers import cores, train_in_processes
@@ -72,8 +72,6 @@ def execute(plan: Plan, observer: Callable[[], Observer], config_dir: Path | Non
     check(plan)
     if not plan.pending:
         return []
-    for folder in plan.folders:
-        _require_writable(folder)
     for planned in plan.pending:
         # All of them first: after a break, what is finished is then what this sweep has trained.
         if planned.state == rundir.RESTARTED:
@@ -122,12 +120,15 @@ def check(plan: Plan) -> None:
     """Load every data set, ask for every device and every directory. Raises ConfigError or DataError."""
     for planned in plan.pending:
         rundir.refuse_locked(planned.directory, planned.config)
+        require_memory(planned, devices.memory_bytes(devices.resolve(planned.config.device)), "this device has")
     for c in {(r.config.device, r.config.precision, r.config.engine): r.config for r in plan.pending}.values():
         device = devices.resolve(c.device)
         devices.set_precision(c.precision, device)
         engine.choose(c.engine, device)
     for data in {r.config.data: None for r in plan.pending}:
         sources.load(data)
+    for folder in dict.fromkeys(planned.directory.parent for planned in plan.pending):
+        _require_writable(folder)
 
 
 def _require_writable(folder: Path) -> None:

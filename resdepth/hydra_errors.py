@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException, ValidationError
 
 from resdepth.config import GROUPS, RunConfig, known_keys
@@ -45,22 +45,23 @@ def one_line_errors(loader: ConfigLoader, overrides: Sequence[str]) -> Iterator[
         yield
     except MissingConfigException as error:
         raise _missing(loader, error) from error
-    except OverrideParseException as error:
-        field, _, value = str(error.override).partition("=")
-        raise ConfigError(field, value, f"cannot be read as an override; write key=value, {_QUOTE}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise _translated(error, overrides) from error
     except yaml.YAMLError as error:
         raise ConfigError("--config-dir", "YAML", f"a file cannot be read: {' '.join(str(error).split())}") from error
-    except (ValueError, IndexError) as error:  # what Hydra raises on `=3`, `recipe=3` and `depth=glob(*)`
-        raise ConfigError("overrides", " ".join(overrides), f"Hydra cannot use this: {error}") from error
+    except (ValueError, IndexError, OSError, RecursionError) as error:  # OSError where a key is too long for a file
+        reason = str(error).partition("\n")[0]
+        reason = "something is nested too deeply, or includes itself" if isinstance(error, RecursionError) else reason
+        raise ConfigError("overrides", " ".join(overrides), f"Hydra cannot use this ({reason}); {_SEE}") from error
 
 
-_QUOTE = "and quote what the shell or Hydra would split: 'data.path=\"a b.npz\"'"
+_SEE = "resdepth sweep --help shows how overrides are written"
 
 
 def _missing(loader: ConfigLoader, error: MissingConfigException) -> ConfigError:
-    group, _, option = (error.missing_cfg_file or "config").rpartition("/")
+    file = error.missing_cfg_file or "config"
+    group = next((g for g in GROUPS if file.startswith(f"{g}/")), file.rpartition("/")[0])
+    option = file.removeprefix(f"{group}/")
     options = ", ".join(loader.get_group_options(group)) if group else ""
     remedy = f"choose one of {options}" if options else "no such option; --config-dir DIR adds YAML files of your own"
     if group == "recipe":
@@ -73,7 +74,8 @@ def _translated(error: BaseException, overrides: Sequence[str]) -> ConfigError:
     if where.startswith("In '") and isinstance(error.__context__, OmegaConfBaseException):
         # A YAML file is named by Hydra, its key by OmegaConf.
         said = _translated(error.__context__, overrides)
-        return ConfigError(said.field, "?", f"{where[3:]} sets it: {said.remedy}")
+        whole = ConfigError("--config-dir", where[3:], "is no mapping of keys to values; write KEY: VALUE in it")
+        return ConfigError(said.field, "?", f"{where[3:]} sets it: {said.remedy}") if said.field else whole
     if isinstance(error.__cause__, OmegaConfBaseException):
         error = error.__cause__
     key = (getattr(error, "full_key", None) or "").partition("[")[0]
@@ -88,4 +90,4 @@ def _translated(error: BaseException, overrides: Sequence[str]) -> ConfigError:
         return ConfigError(key, "~", "a key of the schema cannot be deleted; set it to another value, or to null")
     if key and ("not in" in first or "Key '" in first):
         return ConfigError(key, value, unknown_key(key))
-    return ConfigError(key or "overrides", value if key else " ".join(overrides), first)
+    return ConfigError(key or "overrides", value if key else " ".join(overrides), f"{first.rstrip('.')}; {_SEE}")

@@ -24,7 +24,7 @@ from resdepth.errors import ConfigError
 from resdepth.figures import STYLE, save_figure
 from resdepth.settings import RATE, Setting, final_rows, rate_sweeps, results, settings, variants_in
 from resdepth.summary import at_best_rate
-from resdepth.tables import experiment_folder, read_results
+from resdepth.tables import experiment_folder, read_results, refuse_empty
 
 # What the dashed and the solid line of `curves` show, and the axis' label.
 METRICS = {
@@ -57,9 +57,7 @@ def plot(root: Path, out: Path | None, formats: tuple[str, ...], metric: str, x:
     Files go to `figures/` inside each experiment's folder, or to `out`. Raises ConfigError where nothing is to draw.
     """
     table, problems = read_results(root)
-    if table.empty:
-        hint = f" ({'; '.join(problems)})" if problems else "; make some with resdepth sweep depth=20,56,110"
-        raise ConfigError("results", root, f"holds no rows to plot{hint}")
+    refuse_empty(table, root, problems, "plot")
     files: list[Path] = []
     try:
         for drawn in draw(table, metric, x):

@@ -9,13 +9,13 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from resdepth.errors import RecordError
+from resdepth.files import write_text
 
 SCHEMA_VERSION = 1
 METRICS, CONFIG, ENVIRONMENT, OUTCOME, CHECKPOINT, FAILURE, LOCK = (
@@ -27,8 +27,6 @@ METRICS, CONFIG, ENVIRONMENT, OUTCOME, CHECKPOINT, FAILURE, LOCK = (
     "failure.txt",
     ".lock",
 )
-# How a file is called while it is written, and the folder of runs that were started over.
-PART, ASIDE = ".part", ".aside"
 
 
 def _column(meaning: str, unit: str = "") -> Any:
@@ -65,6 +63,7 @@ class EpochRecord:
 COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(EpochRecord))
 # NaN means "not measured" in these columns; a training loss that is not a number is written as it is.
 _MEASURED = ("train_error_clean", "test_loss", "test_error")
+_MEND = "mend it, or move its folder away"
 _PARSERS: dict[str, Any] = {f.name: f.type for f in fields(EpochRecord)}  # int, float or str
 
 
@@ -123,7 +122,7 @@ def read_rows(path: Path) -> list[EpochRecord]:
     try:
         lines = list(csv.reader(whole.split("\n")[:-1], strict=True))
     except csv.Error as error:
-        raise RecordError(f"{path}: is no CSV ({error}); mend it or move the file away") from error
+        raise RecordError(f"{path}: is no CSV ({error}); {_MEND}") from error
     if not lines:
         return []
     if tuple(lines[0]) != COLUMNS:
@@ -158,7 +157,7 @@ def _text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise RecordError(f"{path}: cannot be read ({reason}); mend it or move its folder away") from error
+        raise RecordError(f"{path}: cannot be read ({reason}); {_MEND}") from error
 
 
 def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
@@ -176,12 +175,23 @@ def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
             values[column] = math.nan if text == "" and column in _MEASURED else _PARSERS[column](text)
             if not text.isprintable():
                 raise ValueError("control characters")
+            _check(column, values[column])
         except ValueError as error:
             needed = {int: "a whole number", float: "a number", str: "a text"}[_PARSERS[column]]
-            raise RecordError(
-                f"{path}: line {number}: {column}={text[:40]!a}: needs {needed}; mend it or move the file away"
-            ) from error
+            raise RecordError(f"{path}: line {number}: {column}={text[:40]!a}: needs {needed}; {_MEND}") from error
     return EpochRecord(**values)
+
+
+def _check(name: str, value: Any) -> None:
+    """Raises ValueError for a value that no run writes, which would pass for a measurement or stop a figure."""
+    if isinstance(value, int) and not 0 <= value < 2**63:
+        raise ValueError("out of range")
+    # A loss may be infinite or no number, and what was not measured is NaN.
+    if name in ("lr", "train_error", "epoch_seconds") and not math.isfinite(value):
+        raise ValueError("no number")
+    highest = 100.0 if "_error" in name else 1e12
+    if (name in ("lr", "epoch_seconds") or "_error" in name) and (value < 0 or value > highest):
+        raise ValueError("out of range")
 
 
 def write_rows(path: Path, records: Iterable[EpochRecord]) -> None:
@@ -218,39 +228,10 @@ def read_outcome(folder: Path) -> Outcome | None:
         return None
     try:
         outcome = Outcome(**json.loads(path.read_text(encoding="utf-8")))
-        if outcome.state not in STATES:
-            raise ValueError(f"state={outcome.state!a} is none of {', '.join(STATES)}")
+        is_one = outcome.state in STATES and isinstance(outcome.message, str)
+        if not is_one or not math.isfinite(outcome.seconds):
+            raise ValueError(f"it is no outcome of a run; its state is one of {', '.join(STATES)}")
         return outcome
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RecordError(f"{path}: cannot be read: {reason}; remove it to continue the run") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    with replacing(path) as file:
-        file.write(text.encode())
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of `path` as a whole, when it is on the disk, or not at all."""
-    aside = path.with_name(path.name + PART)
-    try:
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        # On a full disk the half of it would be in the way.
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        # The name too must be on the disk before anything is removed that it replaces.
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

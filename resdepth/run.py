@@ -18,6 +18,7 @@ from resdepth.config import DataConfig
 from resdepth.data import sources
 from resdepth.data.resident import ResidentData, reside
 from resdepth.errors import RecordError, ResdepthError, RunError
+from resdepth.files import PART, write_text
 from resdepth.progress import Observer
 from resdepth.records import (
     CHECKPOINT,
@@ -25,14 +26,12 @@ from resdepth.records import (
     FAILURE,
     METRICS,
     OUTCOME,
-    PART,
     EpochRecord,
     MetricsWriter,
     Outcome,
     read_rows,
     write_outcome,
     write_rows,
-    write_text,
 )
 from resdepth.sweep import PlannedRun
 from resdepth.training import checkpoint

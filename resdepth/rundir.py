@@ -7,6 +7,7 @@ The name comes from the configuration, never from the clock: the same command fi
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,24 +21,17 @@ from filelock import FileLock, Timeout
 
 from resdepth.config import EXECUTION_KEYS, RunConfig, flatten, identity
 from resdepth.errors import ConfigError, RecordError, RunError, expanded
-from resdepth.records import (
-    ASIDE,
-    CONFIG,
-    FAILURE,
-    LOCK,
-    OUTCOME,
-    PART,
-    read_outcome,
-    read_run,
-    write_text,
-)
+from resdepth.files import ASIDE, PART, write_text
+from resdepth.records import CONFIG, FAILURE, LOCK, OUTCOME, read_outcome, read_run
 from resdepth.variants import VARIANTS
 
 NEW, FINISHED, CONTINUED, FAILED = "new", "finished", "to be continued", "failed before, to be tried again"
 RESTARTED = "to be started over"
 # What a variant without a shortcut does not have, so that it does not tell such runs apart.
 SHORTCUT_KEYS = ("model.shortcut", "model.zero_init_residual")
+_AWAY = "move its folder away, or start it over with --restart"
 _LONGEST = 120
+_NEEDED = ("depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr")
 
 
 def run_identity(config: RunConfig) -> dict[str, Any]:
@@ -92,17 +86,29 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, a date that is none
+        # A run's own has some forty keys; aliases in a foreign one may unfold without end.
+        found = dict(itertools.islice(flatten(tree), 200)) if isinstance(tree, dict) else {}
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise RecordError(
-            f"{path}: cannot be read: {reason}; move its folder away, or start it over with --restart"
-        ) from error
-    found = dict(flatten(tree)) if isinstance(tree, dict) else {}
-    if not {"depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr"} <= found.keys():
-        raise RecordError(
-            f"{path}: is not a run's configuration; move its folder away, or start it over with --restart"
-        )
+        raise RecordError(f"{path}: cannot be read: {reason}; {_AWAY}") from error
+    defaults = dict(flatten(asdict(RunConfig())))
+    is_plain = all(_is_like(defaults.get(key), value) for key, value in found.items())
+    lengths = [found.get(key) for key in ("recipe.epochs", "recipe.iterations")]
+    has_length = any(isinstance(n, int) for n in lengths) and all(isinstance(n, int | None) for n in lengths)
+    if not is_plain or not has_length or any(found.get(key) is None for key in _NEEDED):
+        raise RecordError(f"{path}: is not a run's configuration; {_AWAY}")
     return found
+
+
+def _is_like(default: Any, value: Any) -> bool:
+    """Whether a value can be one of the key with this default, so that tables and figures can use it."""
+    if isinstance(value, list):
+        return isinstance(default, list) and all(isinstance(part, int | float) for part in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    if isinstance(default, int | float):
+        return isinstance(value, int | float | None)
+    return isinstance(value, str | int | float | None) and not (isinstance(default, str) and not isinstance(value, str))
 
 
 def state(folder: Path, config: RunConfig, *, restart: bool = False) -> str:

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from resdepth import rundir
+from resdepth import memory, rundir
 from resdepth.compose import Point, expand
 from resdepth.config import RunConfig
 from resdepth.data import sources
 from resdepth.data.sources import Shape
 from resdepth.errors import ConfigError
-from resdepth.models.size import conv_outputs, multiply_adds, parameters
+from resdepth.models.size import least_bytes, multiply_adds, parameters
 from resdepth.training.schedule import Schedule
 
 # What a process that has loaded torch takes for itself, bytes.
 _LIBRARIES = 400 * 2**20
+# More than any one device has, and than one will have soon.
+_NO_DEVICE = 2**40
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,17 @@ class PlannedRun:
 
     @property
     def memory(self) -> int:
-        """Bytes that training needs on its device, roughly: weights, activations, the data, the libraries."""
+        """Bytes that training needs on its device, roughly: the step, the data, the libraries."""
+        s = self.shape
+        return round(1.25 * self.least_bytes) + 4 * s.train_images * s.channels * s.height * s.width + _LIBRARIES
+
+    @property
+    def least_bytes(self) -> int:
+        """The least memory that a step of training needs."""
         c, s = self.config, self.shape
-        weights = 5 * 4 * self.parameters  # with gradient, momentum, and a copy for a checkpoint
-        # Kept for the backward pass: each convolution's input and output; of a recomputed block its input alone.
-        kept = (0.5 if c.gradient_checkpointing else 2.0) * conv_outputs(c.depth, c.model, s.height, s.width)
-        images = 4 * s.train_images * s.channels * s.height * s.width
-        return round(weights + 4 * kept * self.schedule.batch_size + images + _LIBRARIES)
+        sizes = (s.channels, s.height, s.width, s.classes, self.schedule.batch_size)
+        is_half, is_recomputed = c.precision == "bf16", c.gradient_checkpointing
+        return least_bytes(c.depth, c.variant, c.model, *sizes, half=is_half, recomputed=is_recomputed)
 
     @property
     def label(self) -> str:
@@ -117,4 +123,21 @@ def _place(point: Point, *, restart: bool) -> PlannedRun:
     config = replace(config, data=replace(config.data, fingerprint=mark))
     folder = rundir.directory(config, point.differences)
     shape = sources.shape(point.config.data)
-    return PlannedRun(config, folder, rundir.state(folder, config, restart=restart), shape)
+    try:
+        state = rundir.state(folder, config, restart=restart)
+    except OSError as error:
+        raise ConfigError(
+            "results", config.results, f"cannot be used ({error.strerror}); say results=FOLDER"
+        ) from error
+    run = PlannedRun(config, folder, state, shape)
+    require_memory(run, _NO_DEVICE, "no device has more than")
+    return run
+
+
+def require_memory(run: PlannedRun, there: int, whose: str) -> None:
+    """Raises ConfigError, before any memory is touched, for a run that cannot fit into so many bytes."""
+    if run.least_bytes > there:
+        c, needed = run.config, memory.in_words(run.least_bytes)
+        net = f"with model.width={c.model.width} and minibatches of {run.schedule.batch_size}"
+        remedy = f"{whose} {memory.in_words(there)}; lower depth, model.width or recipe.batch_size"
+        raise ConfigError("depth", c.depth, f"{net} needs at least {needed} of memory and {remedy}")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from resdepth import rundir
 from resdepth.config import COMMITTED
-from resdepth.errors import ConfigError, RecordError
+from resdepth.errors import ConfigError, RecordError, expanded
 from resdepth.records import COLUMNS, METRICS, read_run
 
 RUNNING = "running"
@@ -32,7 +32,7 @@ def load_results(root: str | Path = "results") -> pd.DataFrame:
 
 def read_results(root: Path) -> tuple[pd.DataFrame, list[str]]:
     """The table of `load_results`, and a line for each file that could not be read."""
-    if not root.is_dir():
+    if not expanded("results", str(root)).is_dir():
         raise ConfigError("results", root, "is no folder; name one that holds runs, such as results/")
     parts, problems = [], []
     for folder in sorted(_run_folders(root), key=lambda f: f.parts):
@@ -44,6 +44,13 @@ def read_results(root: Path) -> tuple[pd.DataFrame, list[str]]:
     if not parts:
         return pd.DataFrame(columns=["experiment", "run", "state", *COLUMNS]), problems
     return pd.concat(parts, ignore_index=True), problems
+
+
+def refuse_empty(table: pd.DataFrame, root: Path, problems: list[str], purpose: str) -> None:
+    """Raises ConfigError where there is no row, with what could not be read, if that is why."""
+    if table.empty:
+        hint = f" ({'; '.join(problems)})" if problems else "; make some with resdepth sweep depth=20,56,110"
+        raise ConfigError("results", root, f"holds no rows to {purpose}{hint}")
 
 
 def experiment_folder(root: Path, experiment: str) -> Path:

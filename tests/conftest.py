@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from resdepth import cli
+from resdepth.config import DataConfig
 from resdepth.progress import Observer
 from resdepth.records import Outcome
 from resdepth.run import run
@@ -99,3 +101,18 @@ def images():
         noise = random.integers(0, 60, (len(labels[f"y_{split}"]), 8, 8, 3))
         arrays[f"x_{split}"] = (noise + 80 * labels[f"y_{split}"][:, None, None, None]).astype(np.uint8)
     return arrays
+
+
+def write_folder(root, arrays):
+    """The arrays as an ImageFolder tree, named by their place, classes by letter."""
+    for split in ("train", "test"):
+        for i, (image, label) in enumerate(zip(arrays[f"x_{split}"], arrays[f"y_{split}"], strict=True)):
+            folder = root / split / "abc"[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / f"{i:03d}.png")
+    return DataConfig(name="folder", source="folder", path=str(root))
+
+
+def write_npz(path, arrays):
+    np.savez(path, **arrays)
+    return DataConfig(name="npz", source="npz", path=str(path))

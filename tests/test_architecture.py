@@ -8,11 +8,12 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "resdepth"
 FLOORS = (
-    ("errors", "variants", "config", "output", "signals", "records", "__init__", "bench.cost"),
+    ("errors", "variants", "config", "memory", "output", "signals", "records", "__init__", "bench.cost"),
     ("data.dataset", "data.own", "data.sources", "models.size", "training.schedule", "rundir"),
     (
         "paper",
         "hydra_errors",
+        "overrides",
         "compose",
         "launch",
         "sweep",

@@ -6,43 +6,9 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 from conftest import ROOT, TINY, command
 
 import resdepth
-
-BAD = {
-    "sweep depth=21": "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26",
-    "sweep depth=abc": "depth=abc: needs a whole number",
-    "sweep depht=20": "depht=20: no such key; did you mean depth?",
-    "sweep data=nope": "data=nope: choose one of cifar10",
-    "sweep variant=foo": "variant=foo: choose one of plain, residual",
-    "sweep recipe.lr=-1": "recipe.lr=-1.0: needs a number above 0",
-    "sweep depth=20,21": "depth=21: a conv net has 6n+2 layers",
-    "sweep data=npz data.path=nowhere.npz": "data.path=nowhere.npz: does not exist",
-    "sweep --config-dir nowhere": "--config-dir=nowhere: is not a folder",
-    "train depth=20,56": "train=2: makes one run",
-    "plot nowhere": "results=nowhere: is no folder",
-    "plot . --format pdf": "--format=pdf: choose one of png, svg",
-    "plot . --metric speed": "--metric=speed: choose one of error, loss, clean",
-    "plot . --x time": "--x=time: choose one of epoch, iteration",
-    "plot .": "results=.: holds no rows to plot",
-    "summary .": "results=.: holds no rows to sum up",
-    "summary nowhere": "results=nowhere: is no folder",
-    # what Typer refuses
-    "swep": "No such command 'swep'",
-    "sweep --depth 20": "No such option: --depth; overrides are written key=value, as in depth=20",
-    "plot --out": "Option '--out' requires an argument",
-}
-
-
-@pytest.mark.parametrize("words", BAD)
-def test_every_command_refuses_bad_input_in_one_line_on_stderr_with_exit_code_2(words, tmp_path):
-    done = command(*words.split(), cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"resdepth: {BAD[words]}")
-    assert done.stderr.count("\n") == 1
-    assert not list(tmp_path.iterdir())
 
 
 def child_seconds():

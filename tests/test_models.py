@@ -8,7 +8,7 @@ import torch
 from resdepth.config import DOWNSAMPLES, SHORTCUTS, ModelConfig
 from resdepth.models.conv import ConvNet, build
 from resdepth.models.shortcuts import ZeroPad, build_shortcut
-from resdepth.models.size import multiply_adds, parameters
+from resdepth.models.size import least_bytes, multiply_adds, parameters
 from resdepth.variants import VARIANTS
 
 PAPER_PARAMETERS = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962, 1202: 19_421_274}
@@ -135,3 +135,23 @@ def test_initialisation_is_he_and_follows_its_seed_only():
     torch.manual_seed(5)
     assert torch.equal(weight, small(depth=20, width=64).blocks[-1].conv2.weight)
     assert not torch.equal(weight, small(depth=20, width=64, seed=1).blocks[-1].conv2.weight)
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("downsample", ["stride", "max"])
+@pytest.mark.parametrize("variant", ["plain", "residual"])
+def test_the_least_memory_is_no_more_than_a_step_keeps_and_no_less_than_half(variant, downsample, batch_norm):
+    model = ModelConfig(width=4, batch_norm=batch_norm, downsample=downsample)
+    net = build(20, variant, model, 3, 10, torch.Generator())
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        net(torch.zeros(16, 3, 15, 15)).sum().backward()
+    # The weights are among what is kept for the backward pass; gradients and momenta are as large.
+    measured = sum(kept.values()) + 2 * 4 * sum(p.numel() for p in net.parameters())
+    estimate = least_bytes(20, variant, model, 3, 15, 15, 10, 16, half=False)
+    assert measured / 2 < estimate <= measured

@@ -12,7 +12,7 @@ from test_faults import lines_of, nothing
 from test_kill import all_rows
 from test_training import metrics, training
 
-import resdepth.records
+import resdepth.files
 from resdepth.display import print_summary
 from resdepth.errors import ConfigError
 from resdepth.execute import execute
@@ -132,7 +132,7 @@ class Disk:
 
 def test_epochs_go_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     disk = Disk()
-    monkeypatch.setattr(resdepth.records.os, "fsync", disk.fsync)
+    monkeypatch.setattr(resdepth.files.os, "fsync", disk.fsync)
     (planned,) = make_plan([*WORDS, "checkpoint_seconds=0", "keep_checkpoint=true"]).runs
     path = planned.directory / "checkpoint.pt"
     seen = []
@@ -174,7 +174,7 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_run_in_one_line_and_leave
             raise OSError(5, "Input/output error")
 
     (planned,) = make_plan([*WORDS, "checkpoint_seconds=0"]).runs
-    monkeypatch.setattr(resdepth.records.os, "fsync", fails_on_the_checkpoint)
+    monkeypatch.setattr(resdepth.files.os, "fsync", fails_on_the_checkpoint)
     outcome = run(planned, Observer())
     assert outcome.state == "failed"
     assert outcome.message == (

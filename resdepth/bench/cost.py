@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from resdepth.records import write_text
+from resdepth.files import write_text
 
 USUAL = "usual loop"
 

@@ -18,7 +18,8 @@ from resdepth.bench.usual import plain_sweep_seconds
 from resdepth.display import console
 from resdepth.errors import ConfigError, RunError
 from resdepth.figures import save_figure
-from resdepth.records import ENVIRONMENT, write_text
+from resdepth.files import write_text
+from resdepth.records import ENVIRONMENT
 from resdepth.sweep import PlannedRun, unplaced
 
 _PLAIN = "plain loop, one after the other, all cores"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from resdepth import memory
 from resdepth.config import DataConfig
 from resdepth.data.dataset import Dataset, Images, Labels, Split, as_nchw
 from resdepth.errors import DataError, expanded
@@ -35,6 +36,7 @@ def load_npz(config: DataConfig) -> Dataset:
             if missing:
                 has = ", ".join(archive.files) or "nothing"
                 raise DataError("data.path", path, f"lacks {', '.join(missing)} (has {has}); save all four arrays")
+            _require_memory(path, _unpacked_bytes(archive))
             arrays = {key: archive[key] for key in ("x_train", "y_train", "x_test", "y_test")}
     except _UNREADABLE as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -103,8 +105,9 @@ def load_folder(config: DataConfig) -> Dataset:
             raise DataError("data.path", path, f"has no folder {split}/; needs train/<class>/* and test/<class>/*")
         try:
             trees.append(ImageFolder(str(path / split)))
-        except FileNotFoundError as error:
-            raise DataError("data.path", path / split, str(error).splitlines()[0]) from error
+        except OSError as error:
+            reason = error.strerror or str(error).splitlines()[0].rstrip(".")
+            raise DataError("data.path", path / split, f"{reason}; needs {split}/<class>/* in every class") from error
     train, test = trees
     if train.classes != test.classes:
         odd = ", ".join(sorted(set(train.classes) ^ set(test.classes)))
@@ -112,8 +115,11 @@ def load_folder(config: DataConfig) -> Dataset:
     if len(train.classes) < 2:
         raise DataError("data.path", path, f"train/ holds one class ({train.classes[0]}); needs at least two")
     seen: tuple[tuple[int, ...], str] | None = None
-    splits = []
+    splits: list[Split] = []
     for tree in trees:
+        if not splits:
+            count = sum(len(tree.samples) for tree in trees)
+            _require_memory(path, count * _read_image(tree.samples[0][0], config.size).nbytes)
         samples = sorted(tree.samples, key=lambda sample: (Path(sample[0]).name, sample[1]))
         images = []
         for file, _label in samples:
@@ -127,21 +133,34 @@ def load_folder(config: DataConfig) -> Dataset:
     return Dataset(splits[0], splits[1], classes=len(train.classes))
 
 
+def _unpacked_bytes(archive: NpzFile) -> int:
+    return sum(member.file_size for member in archive.zip.infolist()) if archive.zip else 0
+
+
+def _require_memory(path: Path, size: int) -> None:
+    there = memory.host_bytes()
+    if size > there:
+        sizes = f"holds {memory.in_words(size)} of images and this machine has {memory.in_words(there)} of memory"
+        raise DataError("data.path", path, f"{sizes}; use fewer or smaller images")
+
+
 def _read_image(file: str, size: int | None) -> Images:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(), Image.open(file) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            rgb = image.convert("RGB")
-            return np.asarray(rgb if size is None else rgb.resize((size, size), Image.Resampling.BILINEAR))
+            with Image.open(file) as image:
+                rgb = image.convert("RGB")
+                return np.asarray(rgb if size is None else rgb.resize((size, size), Image.Resampling.BILINEAR))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError("data.path", file, f"is no readable image ({error}); mend or remove the file") from error
 
 
 def _existing(config: DataConfig, *, is_folder: bool) -> Path:
     path = expanded("data.path", config.path or "")
-    if is_folder != path.is_dir() or not path.exists():
+    # A pipe or a device is none either: reading it might never end.
+    if not (path.is_dir() if is_folder else path.is_file()):
         what = "a folder" if is_folder else "a file"
         remedy = f"is not {what}" if path.exists() else "does not exist"
         raise DataError("data.path", path, f"{remedy}; data={config.source} needs {what}")

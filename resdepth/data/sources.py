@@ -3,11 +3,19 @@
 To add a data set: an entry in LOADERS (and in `config.SOURCES`), a file in configs/data, and a recipe of the same name.
 """
 
+import http.client
+import io
 import pickle
-from collections.abc import Callable
+import socket
+import sys
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +32,12 @@ _KNOWN = {
     "mnist": Shape(1, 28, 28, 10, 60_000),
     "fashion_mnist": Shape(1, 28, 28, 10, 60_000),
 }
+# What torchvision raises where a server, an archive or a file in it is not what it should be.
+_NOT_TO_BE_HAD = (
+    OSError, RuntimeError, EOFError, AssertionError, ValueError, KeyError, pickle.UnpicklingError,
+    http.client.HTTPException, tarfile.TarError, zlib.error,
+)  # fmt: skip
+_SILENT_SECONDS = 60.0
 _TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 
 
@@ -54,11 +68,7 @@ def _load(config: DataConfig) -> Dataset:
     whole = LOADERS[config.source](config)
     train, test = whole.train, whole.test
     if config.validation:
-        if config.validation > len(train.labels) - 2:
-            most = len(train.labels) - 2
-            raise DataError(
-                "data.validation", config.validation, f"leaves fewer than 2 training images; at most {most}"
-            )
+        _check_validation(config, len(train.labels))
         held_out = _balanced(train.labels, config.validation)
         train, test = train.take(np.setdiff1d(np.arange(len(train.labels)), held_out)), train.take(held_out)
     if config.limit is not None:
@@ -72,11 +82,12 @@ def shape(config: DataConfig) -> Shape:
     known = _KNOWN.get(config.source)
     if known is not None:
         _check_limit(config, known.classes)
+        _check_validation(config, known.train_images)
     if known is None:
         data = load(config)
         count, channels, height, width = data.train.images.shape
         return Shape(channels, height, width, data.classes, count)
-    count = max(1, known.train_images - config.validation)
+    count = known.train_images - config.validation
     count = min(count, config.limit) if config.limit is not None else count
     return Shape(known.channels, known.height, known.width, known.classes, count)
 
@@ -84,6 +95,12 @@ def shape(config: DataConfig) -> Shape:
 def _check_limit(config: DataConfig, classes: int) -> None:
     if config.limit is not None and config.limit < classes:
         raise DataError("data.limit", config.limit, f"leaves a class without an image; at least {classes}")
+
+
+def _check_validation(config: DataConfig, images: int) -> None:
+    if config.validation > images - 2:
+        remedy = f"leaves fewer than 2 training images; at most {images - 2}"
+        raise DataError("data.validation", config.validation, remedy)
 
 
 @lru_cache
@@ -128,8 +145,11 @@ def _torchvision(config: DataConfig) -> Dataset:
     kind = getattr(datasets, _TORCHVISION[config.source])
     root = expanded("data.root", config.root)
     try:
-        parts = [kind(root, train=train, download=config.download) for train in (True, False)]
-    except (OSError, RuntimeError, EOFError, AssertionError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        with _downloading():
+            parts = [kind(root, train=train, download=config.download) for train in (True, False)]
+    except _NOT_TO_BE_HAD as error:
+        if config.download:
+            _remove_unpacked(root / kind.__name__ / "raw")
         first = " ".join(str(error).split()).rstrip(".")[:160] or type(error).__name__
         raise DataError(
             "data",
@@ -139,6 +159,25 @@ def _torchvision(config: DataConfig) -> Dataset:
         ) from error
     train, test = (Split(as_nchw(np.asarray(p.data)), np.asarray(p.targets, dtype=np.int64)) for p in parts)
     return Dataset(train, test, classes=_KNOWN[config.source].classes)
+
+
+@contextmanager
+def _downloading() -> Iterator[None]:
+    """Give up on a server that falls silent; show torchvision's progress bar to a terminal only."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SILENT_SECONDS)
+    try:
+        with nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _remove_unpacked(folder: Path) -> None:
+    """Remove what may have been unpacked by half: torchvision checks an MNIST's archives, not its files."""
+    for archive in folder.glob("*.gz"):
+        with suppress(OSError):
+            archive.with_suffix("").unlink(missing_ok=True)
 
 
 LOADERS: dict[str, Callable[[DataConfig], Dataset]] = {

@@ -33,6 +33,21 @@ def _projections(n: int, before: int, width: int, model: ModelConfig, variant: s
     return first + others
 
 
+def least_bytes(
+    depth: int, variant: str, model: ModelConfig, channels: int, height: int, width: int, classes: int, batch: int,
+    *, half: bool, recomputed: bool = False,
+) -> int:  # fmt: skip
+    """What a step of training holds at the least: weights, gradients, momenta, and the maps its backward pass needs.
+
+    Of each layer that is the rectifier's output and, with batch norm, its input; in bfloat16 where `half`. Of a block
+    of two layers that is `recomputed` it is its input alone.
+    """
+    maps = conv_outputs(depth, model, height, width)
+    kept = maps // 2 if recomputed else maps * (2 if model.batch_norm else 1)
+    weights = 3 * 4 * parameters(depth, variant, model, channels, classes)
+    return weights + batch * kept * (2 if half else 4)
+
+
 def multiply_adds(depth: int, model: ModelConfig, channels: int, height: int, width: int, classes: int) -> int:
     """Multiply-adds of one image's forward pass through the 3x3 convolutions and the classifier.
 

@@ -16,7 +16,7 @@ import torch
 
 from resdepth.config import RunConfig
 from resdepth.errors import RunError
-from resdepth.records import replacing
+from resdepth.files import replacing
 from resdepth.rundir import differences, run_identity
 
 _FORMAT = 2
