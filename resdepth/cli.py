@@ -158,10 +158,11 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
     if dry_run:
         display.print_plan(plan)
         return
-    if len(plan.pending) > 1 and not plan.leaves_process and {r.config.device for r in plan.pending} <= {"auto", "cpu"}:
+    if len(plan.pending) > 1 and not plan.leaves_process:
         from resdepth import workers
 
-        workers.prepare()  # it loads torch while this process does
+        if workers.cores() > 1 and {run.config.device for run in plan.pending} <= {"auto", "cpu"}:
+            workers.prepare()  # it loads torch while this process does
     from resdepth.execute import check, execute
     from resdepth.progress import choose_observer
 

@@ -8,7 +8,19 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "resdepth"
 FLOORS = (
-    ("errors", "variants", "config", "memory", "output", "signals", "records", "__init__", "bench.cost"),
+    (
+        "errors",
+        "checks",
+        "files",
+        "memory",
+        "variants",
+        "config",
+        "records",
+        "output",
+        "signals",
+        "__init__",
+        "bench.cost",
+    ),
     ("data.dataset", "data.own", "data.sources", "models.size", "training.schedule", "rundir"),
     (
         "paper",

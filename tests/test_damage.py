@@ -96,7 +96,7 @@ SPOILT = {
     ),
     "malicious": (lambda path: sealed(pickle.dumps(Malicious())), UNSAFE),
     "malicious, in torch's format": (lambda path: sealed(saved(Malicious())), UNSAFE),
-    "of another net": (lambda path: with_state(path, lambda s: s["net"].popitem()), "does not fit the net"),
+    "of another net": (lambda path: with_state(path, lambda s: s["tensors"].popitem()), "does not fit the net"),
     "an epoch that is no number": (
         lambda path: with_state(path, lambda s: s.update(epoch="2")),
         "does not fit the net",
