@@ -48,10 +48,10 @@ def set_precision(precision: str, device: torch.device) -> None:
     """
     if precision == "tf32" and device.type != "cuda":
         raise ConfigError("precision", precision, f"is CUDA's; on {device.type} choose fp32 or bf16")
-    # cuDNN convolutions are tf32 unless told otherwise.
-    kind = "tf32" if precision == "tf32" else "ieee"
-    torch.backends.cudnn.conv.fp32_precision = kind  # type: ignore[attr-defined]
-    torch.backends.cuda.matmul.fp32_precision = kind
+    # cuDNN convolutions are tf32 unless told otherwise. By torch's older settings: where its newer ones
+    # (fp32_precision) are used, torch.compile fails on reading the older (pytorch issue 166387).
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -146,13 +146,17 @@ def print_summary(root: Path, csv: Path | None) -> list[str]:
     return problems
 
 
+_OPTIONAL = ("paper_test_error", "reproduced_test_error", "note", "setting")
+
+
 def _print_summary_table(title: str, rows: pd.DataFrame) -> None:
-    has = {column: rows[column].replace("", None).notna().any() for column in ("paper_test_error", "note", "setting")}
+    has = {column: rows[column].replace("", None).notna().any() for column in _OPTIONAL}
     table = Table(box=None, pad_edge=False, title=title, title_justify="left")
     names = ["setting"] if has["setting"] else []
     names += ["lr"] if "lr" in rows else []
     names += ["variant", "depth", "seeds", "training error", "test error"]
     names += ["paper's test error"] if has["paper_test_error"] else []
+    names += ["others' (how many)"] if has["reproduced_test_error"] else []
     names += ["time a run"] + (["note"] if has["note"] else [])
     for name in names:
         table.add_column(name, justify="left" if name in ("setting", "variant", "note") else "right", overflow="fold")
@@ -163,6 +167,7 @@ def _print_summary_table(title: str, rows: pd.DataFrame) -> None:
             "training error": _with_spread(row["train_error"], row["train_error_std"]),
             "test error": _with_spread(row["test_error"], row["test_error_std"]),
             "paper's test error": f"{row['paper_test_error']} %" if row["paper_test_error"] else "",
+            "others' (how many)": row["reproduced_test_error"] or "",
             "time a run": duration(row["seconds"]),
         }
         table.add_row(*(str(cells[name]) for name in names))

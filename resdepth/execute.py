@@ -85,19 +85,25 @@ def execute(plan: Plan, observer: Callable[[], Observer], config_dir: Path | Non
 
 
 def make_groups(plan: Plan) -> tuple[Group, ...]:
-    """The pending runs, by device. Here a device's runs are one group; another launcher gets a job for every few.
+    """The pending runs, by device and precision. Here these are one group; another launcher gets a job for every few.
+
+    Precision is a setting of the whole process, so that runs of two cannot take turns.
 
     How many train at once follows from the whole plan, finished runs included: a continued sweep computes with the same
     number of threads as before, and so the same numbers.
     """
     groups = []
-    for device in dict.fromkeys(run.config.device for run in plan.pending):
-        whole = [run for run in plan.runs if run.config.device == device]
-        pending = [run for run in plan.pending if run.config.device == device]
+    for key in dict.fromkeys(map(_shared, plan.pending)):
+        whole = [run for run in plan.runs if _shared(run) == key]
+        pending = [run for run in plan.pending if _shared(run) == key]
         at_once = _runs_at_once(whole, leaves_process=plan.leaves_process)
         size = at_once if plan.leaves_process else len(pending)
         groups += [Group(tuple(pending[i : i + size]), at_once) for i in range(0, len(pending), size)]
     return tuple(groups)
+
+
+def _shared(run: PlannedRun) -> tuple[str, str, str]:
+    return run.config.device, run.config.precision, run.config.runs_per_job
 
 
 def _runs_at_once(runs: Sequence[PlannedRun], *, leaves_process: bool) -> int:

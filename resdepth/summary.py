@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from resdepth.paper import paper_test_error
+from resdepth.paper import paper_test_error, reproduced_test_errors
 from resdepth.settings import RATE, Setting, final_rows, results, variants_in
 
 # Percentage points of training error below which two nets are said to train equally well.
@@ -30,6 +30,7 @@ def summarise(setting: Setting) -> pd.DataFrame:
 def _summary_row(setting: Setting, variant: str, depth: int, all_runs: pd.DataFrame) -> dict[str, Any]:
     note = ", ".join(f"{n} {s}" for s, n in all_runs.state.value_counts().items() if s != "finished")
     runs = results(setting.rows[setting.rows.run.isin(all_runs.run)])
+    first = {str(k): v for k, v in runs.iloc[0].to_dict().items()}
     return {
         "experiment": setting.experiment,
         "setting": setting.label,
@@ -41,7 +42,8 @@ def _summary_row(setting: Setting, variant: str, depth: int, all_runs: pd.DataFr
         "test_error": runs.test_error.mean(),
         "test_error_std": runs.test_error.std(ddof=1),
         "seconds": runs.seconds.mean(),
-        "paper_test_error": paper_test_error({str(k): v for k, v in runs.iloc[0].to_dict().items()}),
+        "paper_test_error": paper_test_error(first),
+        "reproduced_test_error": reproduced_test_errors(first),
         "note": note,
     }
 

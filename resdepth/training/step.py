@@ -66,6 +66,9 @@ class Step:
         """Start over at the first minibatch of `order`, with the learning rate of each step."""
         self._host_rates, self._done = rates, 0
         self.net.train()
+        if self.stream is not None:
+            # What was prepared elsewhere: the net and its state, the data.
+            self.stream.wait_stream(torch.cuda.default_stream(self._device))
         with self.on_stream():
             self._drawn[: len(order.drawn)].copy_(order.drawn)
             self._rates[: len(rates)].copy_(torch.tensor(rates))
