@@ -1164,19 +1164,29 @@ def test_a_lack_of_permission_is_said(prepare, closed, words, line, tmp_path, im
     assert everything(work) == before
 
 
+# As where a user says it: what is written is flushed at the end.
+BUFFERED = {**os.environ, "PYTHONUNBUFFERED": ""}
+
+
 def test_a_fault_at_run_time_is_one_line_and_exit_code_1():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "resdepth", "summary", str(ROOT / "results" / "published" / "digits_1202")],
-            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
+            cwd=ROOT, env=BUFFERED, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
         )  # fmt: skip
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("resdepth: standard output cannot be written (No space left on device); ")
 
 
-def test_a_reader_that_goes_away_is_no_fault():
-    words = [sys.executable, "-m", "resdepth", "summary", str(ROOT / "results" / "published")]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+@pytest.mark.parametrize("words", [["--version"], ["summary", str(ROOT / "results" / "published" / "digits_1202")]])
+def test_a_reader_that_goes_away_is_no_fault(words):
+    with subprocess.Popen(
+        [sys.executable, "-m", "resdepth", *words],
+        cwd=ROOT,
+        env=BUFFERED,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=300) == 0

@@ -157,7 +157,11 @@ def test_a_launcher_inside_an_experiment_is_refused_not_ignored(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", ["~/x.npz", "dir(1).npz", "ümlaut.npz", "a=b.npz", "it's.npz", "a b.npz", "/tmp/x.npz"]
+    "path",
+    [
+        *("~/x.npz", "dir(1).npz", "ümlaut.npz", "a=b.npz", "it's.npz", "a b.npz", "/tmp/x.npz"),
+        *("C:\\dir(1)\\x.npz", "a\\'b(1)", "(1)\\", "2026.10", "007", "TRUE", "1e3"),
+    ],
 )
 def test_paths_need_no_quotes(path):
     assert {c.data.path for c in configs("data=npz", f"data.path={path}")} == {path}

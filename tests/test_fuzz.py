@@ -250,13 +250,13 @@ def test_any_override_line_is_a_plan_or_one_line(tmp_path_factory, overrides):
             assert run.directory.parent.parent == Path(run.config.results).expanduser()
 
 
+@settings(max_examples=max(10, EXAMPLES // 4))  # each composes a whole configuration
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30))
-@example("a\\b(1)")
 @example("TRUE")
 @example("2026.10")
-@example("it's (a) \\'place\\")
 def test_a_path_is_taken_as_it_is_written_or_refused(path):
-    assume("," not in path and "${" not in path and not path.startswith("~"))
+    # What Hydra's grammar itself means by something: an axis, an interpolation, a space, a character taken literally.
+    assume(not set(",\\") & set(path) and "${" not in path and not path.startswith("~"))
     sweep, error = attempt(lambda: expand([f"results={path}", "depth=8", "variant=plain"]), ResdepthError)
     assert error or {point.config.results for point in sweep.points} <= {path, path.strip(), path.strip().strip("'\"")}
 
