@@ -39,8 +39,7 @@ def prepare() -> None:
     if _METHOD == "forkserver":
         from multiprocessing import forkserver
 
-        # torch.optim loads Dynamo when the first optimiser is made, for seconds.
-        context().set_forkserver_preload(["resdepth.run", "torch._dynamo"])
+        context().set_forkserver_preload(["resdepth.run"])
         forkserver.ensure_running()
 
 

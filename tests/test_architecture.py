@@ -41,6 +41,7 @@ FLOORS = (
     ("device", "data.augment", "data.resident", "models.shortcuts", "models.conv"),
     (
         "training.graph",
+        "training.sgd",
         "training.step",
         "training.evaluation",
         "training.engine",

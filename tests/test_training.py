@@ -19,7 +19,7 @@ from resdepth.sweep import make_plan
 from resdepth.training import checkpoint
 from resdepth.training.evaluation import Evaluation
 from resdepth.training.loop import Training
-from resdepth.training.step import build_optimiser
+from resdepth.training.sgd import SGD
 
 CPU = torch.device("cpu")
 SHORT = RecipeConfig(epochs=3, iterations=None, lr=0.02, batch_size=32, pad=1)
@@ -176,14 +176,29 @@ def test_a_run_whose_loss_is_no_number_ends_as_diverged_with_its_rows(tmp_path):
 @pytest.mark.parametrize(("bias", "bn"), [(True, True), (True, False), (False, True), (False, False)])
 def test_weight_decay_spares_biases_and_batch_norm_where_the_recipe_says(bias, bn):
     net = training().net
-    recipe = RecipeConfig(decay_bias=bias, decay_bn=bn, weight_decay=0.5)
-    groups = build_optimiser(net, recipe, CPU).param_groups
-    decayed = {id(p) for g in groups for p in g["params"] if g["weight_decay"] == 0.5}
+    groups = SGD(net, RecipeConfig(decay_bias=bias, decay_bn=bn, weight_decay=0.5), CPU).groups
+    decayed = {id(p) for parameters, decay in groups for p in parameters if decay == 0.5}
     assert id(net.conv.weight) in decayed
     assert id(net.classifier.weight) in decayed
     assert (id(net.classifier.bias) in decayed) == bias
     assert (id(net.norm.weight) in decayed) == (id(net.norm.bias) in decayed) == bn
-    assert sum(len(g["params"]) for g in groups) == len(list(net.parameters()))
+    assert sum(len(parameters) for parameters, _ in groups) == len(list(net.parameters()))
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_sgd_is_torchs_own(momentum):
+    recipe = replace(SHORT, momentum=momentum, weight_decay=0.01)
+    ours, theirs = training().net, training().net
+    sgd = SGD(ours, recipe, CPU)
+    reference = torch.optim.SGD(theirs.parameters(), lr=0.02, momentum=momentum, weight_decay=0.01)
+    for _ in range(3):
+        for net in (ours, theirs):
+            net.zero_grad()
+            net(torch.ones(4, 1, 8, 8)).square().sum().backward()
+        sgd.step()
+        reference.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_is_sgd_with_momentum_and_weight_decay():

@@ -27,6 +27,7 @@ from resdepth.errors import DataError, expanded
 
 # The published sizes, so that planning need not download: (channels, height, width, classes, training images).
 _KNOWN = {
+    "digits": Shape(1, 8, 8, 10, 1_437),
     "cifar10": Shape(3, 32, 32, 10, 50_000),
     "cifar100": Shape(3, 32, 32, 100, 50_000),
     "mnist": Shape(1, 28, 28, 10, 60_000),

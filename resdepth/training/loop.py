@@ -68,7 +68,7 @@ class Training:
 
     def _tensors(self) -> dict[str, Tensor]:
         """All tensors that the training builds up, by name."""
-        momenta = {f"momentum.{i}": momentum for i, momentum in enumerate(self.step.momenta)}
+        momenta = {f"momentum.{i}": momentum for i, momentum in enumerate(self.step.optimiser.momenta)}
         return {**self.net.state_dict(), **momenta}
 
     def epochs(self, on_step: Callable[[int], None] = lambda _: None) -> Iterator[EpochRecord]:

@@ -1,8 +1,7 @@
 """One step of SGD, and the sums it leaves on the device. He et al. 2015, section 4.2.
 
-The same body trains on every engine. Where the device is not the host it takes all that changes from step to step
-(minibatch, learning rate) from tables on the device by a counter on the device, so that nothing waits for the host and
-a captured graph can replay it.
+The same body trains on every engine. It takes all that changes from step to step (minibatch, learning rate) from tables
+on the device by a counter on the device, so that nothing waits for the host and a captured graph can replay it.
 """
 
 import contextlib
@@ -17,6 +16,7 @@ from resdepth.config import RecipeConfig
 from resdepth.data.augment import EpochOrder
 from resdepth.data.resident import ResidentData
 from resdepth.training.graph import Captured
+from resdepth.training.sgd import SGD
 
 # Steps a run may have in flight on a GPU: enough that it never idles, few enough that runs beside it get their turn.
 _IN_FLIGHT = 4
@@ -44,15 +44,12 @@ class Step:
         self.net, self.precision = net, precision
         self._data, self._device = data, data.mean.device
         self.stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
-        self.optimiser = build_optimiser(net, recipe, self._device)
-        # Momentum starts at zero, at an address that stays; unset, a graph would record the first step's reset.
-        self.momenta = _start_momenta(self.optimiser) if recipe.momentum else []
+        self.optimiser = SGD(net, recipe, self._device)
         self._drawn = torch.zeros((shape[0], 4, shape[1]), dtype=torch.int64, device=self._device)
         self._rates = torch.zeros(shape[0], device=self._device)
         self._position = torch.zeros(1, dtype=torch.int64, device=self._device)
         self._loss_sum = torch.zeros((), device=self._device)
         self._error_count = torch.zeros((), dtype=torch.int64, device=self._device)
-        self._host_rates: Sequence[float] = ()
         self._done = 0
         self._is_captured = is_captured
         self._graph: Captured | None = None
@@ -64,7 +61,7 @@ class Step:
 
     def begin_epoch(self, order: EpochOrder, rates: Sequence[float]) -> None:
         """Start over at the first minibatch of `order`, with the learning rate of each step."""
-        self._host_rates, self._done = rates, 0
+        self._done = 0
         self.net.train()
         if self.stream is not None:
             # What was prepared elsewhere: the net and its state, the data.
@@ -116,12 +113,8 @@ class Step:
     def _body(self) -> None:
         drawn = self._drawn.index_select(0, self._position)[0]
         x, y = self._data.minibatch(drawn)
-        for group in self.optimiser.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].copy_(self._rates.index_select(0, self._position)[0])
-            else:
-                group["lr"] = self._host_rates[self._done]
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.lr.copy_(self._rates.index_select(0, self._position)[0])
+        self.optimiser.zero_grad()
         logits = forward(self.net, x, self.precision)
         loss = F.cross_entropy(logits, y)
         loss.backward()
@@ -133,7 +126,7 @@ class Step:
     def _state(self) -> list[Tensor]:
         """All that a step changes."""
         counters = [self._position, self._loss_sum, self._error_count]
-        return [*self.net.parameters(), *self.net.buffers(), *self.momenta, *counters]
+        return [*self.net.parameters(), *self.net.buffers(), *self.optimiser.momenta, *counters]
 
 
 def forward(net: nn.Module, x: Tensor, precision: str) -> Tensor:
@@ -141,33 +134,3 @@ def forward(net: nn.Module, x: Tensor, precision: str) -> Tensor:
     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         logits = net(x)
     return logits.float()
-
-
-def build_optimiser(net: nn.Module, recipe: RecipeConfig, device: torch.device) -> torch.optim.SGD:
-    """SGD with momentum; weight decay on every weight, and on biases and batch norm as the recipe says.
-
-    On CUDA its learning rate is a tensor on the device, which only the fused kernel reads there.
-    """
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
-    for module in net.modules():
-        is_norm = isinstance(module, nn.BatchNorm2d)
-        for name, parameter in module.named_parameters(recurse=False):
-            is_decayed = recipe.decay_bn if is_norm else (recipe.decay_bias or name != "bias")
-            (decayed if is_decayed else free).append(parameter)
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    on_cuda = device.type == "cuda"
-    lr = torch.tensor(recipe.lr, device=device) if on_cuda else recipe.lr
-    return torch.optim.SGD(
-        [g for g in groups if g["params"]], lr=lr, momentum=recipe.momentum, fused=on_cuda, foreach=not on_cuda
-    )
-
-
-def _start_momenta(optimiser: torch.optim.SGD) -> list[Tensor]:
-    momenta = []
-    for group in optimiser.param_groups:
-        for parameter in group["params"]:
-            momentum = torch.zeros_like(parameter, requires_grad=False)
-            optimiser.state[parameter]["momentum_buffer"] = momentum
-            momenta.append(momentum)
-    return momenta
