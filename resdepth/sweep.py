@@ -127,7 +127,7 @@ def _place(point: Point, *, restart: bool) -> PlannedRun:
         state = rundir.state(folder, config, restart=restart)
     except OSError as error:
         raise ConfigError(
-            "results", config.results, f"cannot be used ({error.strerror}); say results=FOLDER"
+            "results", config.results, f"{folder} cannot be used ({error.strerror}); say results=FOLDER"
         ) from error
     run = PlannedRun(config, folder, state, shape)
     require_memory(run, _NO_DEVICE, "no device has more than")

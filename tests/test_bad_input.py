@@ -245,8 +245,8 @@ SWEEP = {
     "name=${hydra:job.name}": "name=${hydra:job.name}: the interpolation fails: ValueError raised",
     "name=${": "name=${: cannot be read as an override; write key=value, and quote what",
     "name=${name}": "name=${name}: the interpolation fails: Recursive interpolation detected",
-    "results=/dev/null": "results=/dev/null/digits: cannot be written to (Not a directory); say",
-    "results=/dev/null/x": "results=/dev/null/x/digits: cannot be written to (Not a directory); say",
+    "results=/dev/null": "results=/dev/null: /dev/null/digits cannot be written to (Not a directory); say",
+    "results=/dev/null/x": "results=/dev/null/x: /dev/null/x/digits cannot be written to (Not a directory); say",
     "results=": "results='': names no place; write the path out, or leave it out",
     "results=null": "results=null: needs a text",
     "device=cuda:999999999999999999999": "device='cuda:999999999999999999999': choose auto, cpu, cuda, cuda:N or",
@@ -675,9 +675,21 @@ FILES = [
         "data.path=a.txt/x.npz: does not exist; data=npz needs a file",
     ),
     (put("a.txt"), "sweep data=npz data.path=a.txt", "data.path=a.txt: is no .npz of plain arrays ("),
-    (put("results"), "sweep", "results=results/digits: cannot be written to (Not a directory); say results=FOLDER"),
-    (put("results"), "sweep results=results/x", "results=results/x/digits: cannot be written to (Not a directory)"),
-    (put("results/digits"), "sweep", "results=results/digits: cannot be written to (File exists); say results=FOLDER"),
+    (
+        put("results"),
+        "sweep",
+        "results=results: results/digits cannot be written to (Not a directory); say results=FOLDER",
+    ),
+    (
+        put("results"),
+        "sweep results=results/x",
+        "results=results/x: results/x/digits cannot be written to (Not a directory)",
+    ),
+    (
+        put("results/digits"),
+        "sweep",
+        "results=results: results/digits cannot be written to (File exists); say results=FOLDER",
+    ),
     (
         put("results/digits/residual-20-s0"),
         "train",
@@ -825,7 +837,7 @@ FILES = [
             (
                 "metrics",
                 lambda good: good.replace(b"plain", b"pl\x1bin"),
-                "metrics.csv: line 2: dataset=",
+                "metrics.csv: line 2: variant='pl\\x1bin': needs a text",
             ),
             ("metrics", lambda good: good.replace(b"\n1,", b"\n7,"), "metrics.csv: line 2 is of schema '7'"),
             (

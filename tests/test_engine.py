@@ -1,7 +1,10 @@
 """Engines: however a step is executed, it is the same step."""
 
+import contextlib
 import itertools
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +16,7 @@ from resdepth import device as devices
 from resdepth.data.augment import draw_order
 from resdepth.errors import ConfigError
 from resdepth.models.conv import Block
-from resdepth.training import engine
+from resdepth.training import engine, graph
 
 
 def gradients(t, dtype=torch.float32):
@@ -129,6 +132,68 @@ def test_bf16_ends_at_the_errors_of_float32():
         final.setdefault(precision, []).append(last.train_loss)
     means = {precision: sum(each) / 3 for precision, each in final.items()}
     assert means["bf16"] == pytest.approx(means["fp32"], rel=0.1)
+
+
+class Tape:
+    """Stands for a CUDA graph where there is no CUDA: what is captured is not done, and done at every replay."""
+
+    def __init__(self):
+        self.replays = 0
+
+    def replay(self):
+        self.replays += 1
+        self.body()
+
+    @contextlib.contextmanager
+    def captured(self, **_):
+        caller = sys._getframe(2).f_locals  # Captured.__init__
+        self.body, changed = caller["body"], caller["changed"]
+        before = [tensor.clone() for tensor in changed]
+        yield
+        with torch.no_grad():
+            for tensor, value in zip(changed, before, strict=True):
+                tensor.copy_(value)
+
+
+@pytest.fixture
+def tapes(monkeypatch):
+    """Every run captured, on tapes."""
+    made = []
+
+    def tape():
+        made.append(Tape())
+        return made[-1]
+
+    stream = SimpleNamespace(wait_stream=lambda _: None)
+    cuda = SimpleNamespace(
+        current_stream=lambda: stream,
+        Stream=lambda: stream,
+        stream=lambda _: contextlib.nullcontext(),
+        CUDAGraph=tape,
+        graph=lambda tape, **words: tape.captured(**words),
+    )
+    monkeypatch.setattr(graph, "torch", SimpleNamespace(cuda=cuda, no_grad=torch.no_grad))
+    monkeypatch.setattr(engine, "is_captured", lambda *_: True)
+    return made
+
+
+@pytest.mark.parametrize("variant", ["plain", "residual"])
+def test_warm_up_and_capture_leave_no_trace_in_the_run(variant, tapes, monkeypatch):
+    recipe = replace(SHORT, eval_clean=True, eval_every=2, epochs=4)
+    captured = rows(training(variant, recipe=recipe).epochs())
+    assert [tape.replays for tape in tapes] == [16, 2, 2]  # the step, both evaluations (100 images are one batch)
+    monkeypatch.undo()
+    assert rows(training(variant, recipe=recipe).epochs()) == captured
+
+
+def test_a_state_loaded_before_the_capture_is_continued_by_it(tapes, monkeypatch):
+    first = training()
+    start = rows([next(first.epochs())])
+    second = training()
+    second.load_state_dict(first.state_dict())
+    continued = start + rows(second.epochs())
+    monkeypatch.undo()
+    assert rows(training().epochs()) == continued
 
 
 # What follows needs a CUDA device: `python -m pytest -m gpu` runs it.

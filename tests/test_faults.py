@@ -181,7 +181,7 @@ def read_only():
         ("results", 0o555, WORDS, 2, "results=results: results/digits cannot be written to (Permission denied); say"),
         ("results/digits", 0o555, WORDS, 2, "results=results: results/digits cannot be written to (Permission denied)"),
         (PLAIN, 0o555, WORDS, 1, f"{PLAIN}: failed: "),
-        (PLAIN, 0o000, WORDS, 1, f"{PLAIN}/config.yaml: Permission denied; mend that and say the same command again"),
+        (PLAIN, 0o000, WORDS, 2, f"results=results: {PLAIN} cannot be used (Permission denied); say results=FOLDER"),
     ],
     ids=["the folder", "results", "the experiment", "the run", "the run, not even readable"],
 )  # fmt: skip

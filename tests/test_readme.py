@@ -7,6 +7,8 @@ from dataclasses import fields
 import pytest
 from conftest import ROOT, command
 
+from resdepth.bench import report
+from resdepth.bench.cost import read_costs, read_sweep_times
 from resdepth.cli import app
 from resdepth.config import known_keys
 from resdepth.records import EpochRecord
@@ -22,6 +24,22 @@ def test_every_table_of_results_is_the_programs_own(words, block):
     lines = [line.strip() for line in block.splitlines() if line.strip()]
     assert len(lines) > 2
     assert [line for line in lines if line not in printed] == []
+
+
+BENCHES = re.findall(r"<!-- bench (.*?) -->\n```\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(("path", "block"), BENCHES, ids=[path for path, _ in BENCHES])
+def test_every_line_of_a_bench_is_its_csvs_own(path, block):
+    file = ROOT / path
+    if file.name == "sweep.csv":
+        said = [report.sweep_line(row) for row in read_sweep_times(file)]
+    else:
+        costs = read_costs(file)
+        said = [*map(report.line, costs), *report.findings(costs)]
+    lines = block.splitlines()
+    assert len(lines) > 2
+    assert [line for line in lines if line not in said] == []
 
 
 @pytest.mark.parametrize("key", known_keys())

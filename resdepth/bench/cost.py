@@ -67,5 +67,22 @@ def write(path: Path, rows: Sequence[Cost] | Sequence[SweepTime]) -> None:
     write_text(path, text.getvalue())
 
 
+def read_costs(path: Path) -> list[Cost]:
+    """The rows of a bench.csv."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [Cost(**{f.name: _parsed(f.type, row[f.name]) for f in fields(Cost)}) for row in csv.DictReader(file)]
+
+
+def read_sweep_times(path: Path) -> list[SweepTime]:
+    """The rows of a sweep.csv."""
+    with path.open(encoding="utf-8", newline="") as file:
+        found = csv.DictReader(file)
+        return [SweepTime(**{f.name: _parsed(f.type, row[f.name]) for f in fields(SweepTime)}) for row in found]
+
+
+def _parsed(kind: Any, text: str) -> Any:
+    return text == "True" if kind is bool else kind(text)
+
+
 def _cells(values: Iterable[Any]) -> list[str]:
     return [format(value, ".6g") if isinstance(value, float) else str(value) for value in values]

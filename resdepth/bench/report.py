@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resdepth.bench.cost import USUAL, Cost
+from resdepth.bench.cost import USUAL, Cost, SweepTime
 from resdepth.figures import STYLE
 
 # Okabe and Ito's colours, told apart by the colour-blind.
@@ -26,6 +26,12 @@ def line(cost: Cost) -> str:
     spread = f"{cost.step_ms:.3g} ms a step ({cost.step_ms_low:.3g} to {cost.step_ms_high:.3g})"
     floor = f"{cost.ratio_to_floor:.1f} times the floor"
     return f"{what}: {spread}, {cost.images_per_second:,.0f} images/s, {cost.peak_memory_mib:,.0f} MiB, {floor}"
+
+
+def sweep_line(row: SweepTime) -> str:
+    """A timed sweep in one line."""
+    share = "" if row.ratio == 1 else f", {row.ratio:.2f} of the plain loop's time"
+    return f"{row.way}: {row.seconds:.1f} s{share}"
 
 
 def findings(costs: Sequence[Cost]) -> list[str]:

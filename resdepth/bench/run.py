@@ -22,8 +22,8 @@ from resdepth.files import write_text
 from resdepth.records import ENVIRONMENT
 from resdepth.sweep import PlannedRun, unplaced
 
-_PLAIN = "plain loop, one after the other, all cores"
 _WAYS = {
+    "plain loop, one after the other, all cores": "",
     "resdepth, one after the other, all cores": "runs_per_job=1",
     "resdepth, side by side": "runs_per_job=auto",
 }
@@ -51,14 +51,13 @@ def bench_sweep(overrides: Sequence[str], out: Path | None) -> Path:
     runs = unplaced(overrides)
     folder, device = _folder(runs, out, "sweep"), devices.resolve(runs[0].config.device)
     devices.set_precision(runs[0].config.precision, device)
-    seconds = {_PLAIN: plain_sweep_seconds(runs, device)}
-    console().print(f"{_PLAIN}: {seconds[_PLAIN]:.1f} s")
-    for way, words in _WAYS.items():
-        seconds[way] = _sweep_seconds([*overrides, words])
-        console().print(f"{way}: {seconds[way]:.1f} s, {seconds[way] / seconds[_PLAIN]:.2f} of the plain loop's time")
     name, sweep = devices.device_name(device), " ".join(overrides)
-    rows = [SweepTime(name, sweep, way, taken, taken / seconds[_PLAIN]) for way, taken in seconds.items()]
-    write(folder / "sweep.csv", rows)
+    rows: list[SweepTime] = []
+    for way, words in _WAYS.items():
+        seconds = _sweep_seconds([*overrides, words]) if words else plain_sweep_seconds(runs, device)
+        rows.append(SweepTime(name, sweep, way, seconds, seconds / (rows[0].seconds if rows else seconds)))
+        console().print(report.sweep_line(rows[-1]))
+        write(folder / "sweep.csv", rows)
     return folder
 
 
