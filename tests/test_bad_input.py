@@ -1124,7 +1124,7 @@ def without_rights(words, cwd):
             put("results/x"),
             "results",
             "sweep",
-            "results=results: cannot be used (Permission denied); say results=FOLDER",
+            "results=results: results/digits/plain-20-s0 cannot be used (Permission denied); say results=FOLDER",
         ),
         (run_of_ones_own(), "results", "plot results", "Invalid value for 'results': path 'results' is not readable; "),
         (

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator, StrMethodFormatter
 
 from resdepth.bench.cost import USUAL, Cost, SweepTime
 from resdepth.figures import STYLE
@@ -23,9 +24,14 @@ def line(cost: Cost) -> str:
     what += f", {cost.at_once} at once" if cost.at_once > 1 else ""
     if cost.note:
         return f"{what}: {cost.note}"
-    spread = f"{cost.step_ms:.3g} ms a step ({cost.step_ms_low:.3g} to {cost.step_ms_high:.3g})"
+    spread = f"{_ms(cost.step_ms)} ms a step ({_ms(cost.step_ms_low)} to {_ms(cost.step_ms_high)})"
     floor = f"{cost.ratio_to_floor:.1f} times the floor"
     return f"{what}: {spread}, {cost.images_per_second:,.0f} images/s, {cost.peak_memory_mib:,.0f} MiB, {floor}"
+
+
+def _ms(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def sweep_line(row: SweepTime) -> str:
@@ -93,7 +99,11 @@ def _draw_panel(panel: Axes, rows: pd.DataFrame, column: str) -> None:
     panel.set_xscale("log")
     panel.set_yscale("log")
     panel.set_xticks(depths, [str(d) for d in depths])
-    panel.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    # Over less than a decade the marks between the powers of ten are labelled too.
+    is_narrow = rows[column].max() < 10 * rows[column].min()
+    panel.yaxis.set_minor_formatter(StrMethodFormatter("{x:,g}") if is_narrow else NullFormatter())
     panel.set_xlabel("depth (layers)")
 
 
