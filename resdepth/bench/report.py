@@ -77,7 +77,7 @@ def draw(csv: Path) -> Figure:
         panels[2].legend(*panels[0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(1.01, 1))
         batches = "/".join(str(b) for b in sorted(set(rows.batch)))
         figure.suptitle(
-            f"{rows.device.iloc[0]}: a training step of {batches} {rows['data'].iloc[0]} images", fontsize=10
+            f"{rows.device.iloc[0]}: a training step of {batches} images ({rows['data'].iloc[0]})", fontsize=10
         )
         figure.tight_layout()
     return figure
