@@ -1,10 +1,12 @@
 """Runs side by side: in turns in one process, and in processes of their own on a CPU. The same rows as alone."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, TINY, train_here
@@ -107,24 +109,27 @@ def test_no_more_run_at_once_than_the_memory_holds(monkeypatch):
     assert make_groups(plan)[0].at_once == 2
 
 
+def parents():
+    """The parent of every process there is, by number."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found[int(stat.parent.name)] = int(stat.read_text().rpartition(") ")[2].split()[1])
+    return found
+
+
 def children(process):
-    """The processes below this one, by number; what trains is a child of the fork server."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    lines = [line.split(None, 2) for line in listed.splitlines()]
-    found, grown = {process.pid}, True
-    while grown:
-        new = {int(pid) for pid, parent, _ in lines if int(parent) in found} - found
+    """The processes below this one."""
+    above, found = parents(), {process.pid}
+    while new := {pid for pid, parent in above.items() if parent in found} - found:
         found |= new
-        grown = bool(new)
     return found - {process.pid}
 
 
 def trainers(process):
-    """Of those, the ones that train: they have no child, and the fork server is their parent."""
-    below = children(process)
-    stats = {pid: open(f"/proc/{pid}/stat").read().rsplit(") ", 1)[1].split() for pid in below}  # noqa: SIM115, PTH123
-    parents = {pid: int(fields[1]) for pid, fields in stats.items()}
-    return {pid for pid in below if parents[pid] != process.pid}
+    """Of those, the ones that train: children of the fork server, which is the command's child."""
+    above = parents()
+    return {pid for pid in children(process) if above.get(pid) != process.pid}
 
 
 def begin(folder, *words):
@@ -138,7 +143,7 @@ def begin(folder, *words):
 def gone(pids, seconds=5):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if not any(os.path.exists(f"/proc/{pid}") for pid in pids):  # noqa: PTH110
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
             return True
         time.sleep(0.05)
     return False
