@@ -17,7 +17,7 @@ import torch
 
 from resdepth import __version__
 from resdepth.errors import ConfigError
-from resdepth.memory import host_bytes
+from resdepth.memory import container_limit, host_bytes
 
 
 def resolve(name: str) -> torch.device:
@@ -82,7 +82,9 @@ def free_memory(device: torch.device) -> int:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         found = dict(line.split(":", 1) for line in lines)
-        return int(found["MemAvailable"].split()[0]) * 1024
+        available = int(found["MemAvailable"].split()[0]) * 1024
+        limit, used = container_limit("memory.max"), container_limit("memory.current")
+        return min(available, int(limit[0]) - int(used[0])) if limit and used and limit[0] != "max" else available
     except (OSError, KeyError, ValueError):
         return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) // 2 if hasattr(os, "sysconf") else 2**30
 

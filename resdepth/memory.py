@@ -1,6 +1,7 @@
-"""How much memory there is and how it is said. Standard library only."""
+"""How much memory there is and how it is said; what a container allows. Standard library only."""
 
 import os
+from pathlib import Path
 
 
 def host_bytes() -> int:
@@ -9,6 +10,14 @@ def host_bytes() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
         return 2**60
+
+
+def container_limit(name: str) -> list[str]:
+    """The words of a limit that a container sets its processes, such as cpu.max; none where there is no such."""
+    try:
+        return Path("/sys/fs/cgroup", name).read_text(encoding="utf-8").split()
+    except (OSError, ValueError):
+        return []
 
 
 def in_words(size: int) -> str:

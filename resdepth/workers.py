@@ -18,6 +18,7 @@ from typing import Any
 
 from resdepth.data import sources
 from resdepth.data.dataset import Dataset
+from resdepth.memory import container_limit
 from resdepth.progress import Observer
 from resdepth.records import EpochRecord, Outcome
 from resdepth.sweep import PlannedRun
@@ -167,5 +168,8 @@ def _leave(_number: int, _frame: object) -> None:
 def cores() -> int:
     """Cores this process may use; OMP_NUM_THREADS, which limits torch's threads, limits them too."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = container_limit("cpu.max")
+    if len(share) == 2 and all(word.isdigit() for word in share):
+        allowed = max(1, min(allowed, int(share[0]) // int(share[1])))
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return min(allowed, int(limit)) if limit.isdigit() and int(limit) > 0 else allowed

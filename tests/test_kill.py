@@ -20,8 +20,8 @@ KILLS = int(os.environ.get("RESDEPTH_KILLS", "3"))
 WORDS = ("sweep", "depth=8,14", "recipe.epochs=12", "device=cpu", "checkpoint_seconds=0")
 
 
-def start(*words, cwd):
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+def start(*words, cwd, cores=1):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(cores)}
     return subprocess.Popen(
         [sys.executable, "-m", "resdepth", *words],
         cwd=cwd,
@@ -58,7 +58,8 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_rows_of_an_uninterrupted
     killed = 0
     while killed < KILLS:
         often = f"checkpoint_seconds={chance.choice([0, 0.1, 1000])}"
-        process = start(*WORDS, often, "-q", cwd=tmp_path)
+        # One after the other in the process that is killed, or side by side in processes below it.
+        process = start(*WORDS, often, "-q", cwd=tmp_path, cores=chance.choice([1, 2]))
         if killed == 0:
             wait_for_rows(tmp_path, process)
         try:

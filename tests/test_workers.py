@@ -109,6 +109,23 @@ def test_no_more_run_at_once_than_the_memory_holds(monkeypatch):
     assert make_groups(plan)[0].at_once == 2
 
 
+@pytest.mark.parametrize(
+    ("limit", "threads", "expected"),
+    [
+        ([], "", 8),
+        (["max", "100000"], "", 8),
+        (["250000", "100000"], "", 2),
+        (["50000", "100000"], "", 1),
+        ([], "3", 3),
+    ],
+)
+def test_cores_are_those_the_container_and_the_user_allow(monkeypatch, limit, threads, expected):
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(workers, "container_limit", lambda _: limit)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert workers.cores() == expected
+
+
 def parents():
     """The parent of every process there is, by number."""
     found = {}
