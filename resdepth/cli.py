@@ -145,7 +145,7 @@ def bench(
         raise ConfigError("--at-once", at_once, "needs whole numbers from 1 to 32, such as 1,2,4")
     from resdepth.bench.run import bench_steps, bench_sweep
 
-    with stopped_by_signals():
+    with stopped_by_signals(continues=False):
         if sweep:
             print(bench_sweep(overrides or [], out))
         else:

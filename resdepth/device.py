@@ -26,7 +26,9 @@ def resolve(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if has_cuda else "cpu")
     device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= (torch.cuda.device_count() if has_cuda else 0):
+    # torch keeps the number in a byte: its cuda:999 is number -25.
+    number = int(name.partition(":")[2] or 0)
+    if device.type == "cuda" and number >= (torch.cuda.device_count() if has_cuda else 0):
         there = f"{torch.cuda.device_count()} of them" if has_cuda else "none"
         raise ConfigError("device", name, f"torch finds no such CUDA device here (there are {there}); say device=auto")
     if device.type == "mps" and not torch.backends.mps.is_available():

@@ -126,15 +126,21 @@ def check(plan: Plan) -> None:
     """Load every data set, ask for every device and every directory. Raises ConfigError or DataError."""
     for planned in plan.pending:
         rundir.refuse_locked(planned.directory, planned.config)
-        require_memory(planned, devices.memory_bytes(devices.resolve(planned.config.device)), "this device has")
-    for c in {(r.config.device, r.config.precision, r.config.engine): r.config for r in plan.pending}.values():
-        device = devices.resolve(c.device)
-        devices.set_precision(c.precision, device)
-        engine.choose(c.engine, device)
+    check_devices(plan.pending)
     for data in {r.config.data: None for r in plan.pending}:
         sources.load(data)
     for folder in dict.fromkeys(planned.directory.parent for planned in plan.pending):
         _require_writable(folder)
+
+
+def check_devices(runs: Sequence[PlannedRun]) -> None:
+    """Raises ConfigError for a device, precision or engine that is not to be had here, and for too large a net."""
+    for planned in runs:
+        require_memory(planned, devices.memory_bytes(devices.resolve(planned.config.device)), "this device has")
+    for c in {(r.config.device, r.config.precision, r.config.engine): r.config for r in runs}.values():
+        device = devices.resolve(c.device)
+        devices.set_precision(c.precision, device)
+        engine.choose(c.engine, device)
 
 
 def _require_writable(folder: Path) -> None:

@@ -18,8 +18,11 @@ class _Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """End cleanly on Ctrl-C, SIGTERM and SIGHUP: say how to go on, exit with 128 + the signal's number."""
+def stopped_by_signals(*, continues: bool = True) -> Iterator[None]:
+    """End cleanly on Ctrl-C, SIGTERM and SIGHUP: say how to go on, exit with 128 + the signal's number.
+
+    `continues` says whether the same command takes up what it left.
+    """
 
     def stop(number: int, _frame: object) -> None:
         raise _Stopped(number)
@@ -30,8 +33,10 @@ def stopped_by_signals() -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         # What is to be continued is not to be started over again.
-        words = [word for word in sys.argv[1:] if word != "--restart"]
-        print(f"resdepth: stopped; to continue: {shlex.join(['resdepth', *words])}", file=sys.stderr)
+        words = shlex.join(["resdepth", *(word for word in sys.argv[1:] if word != "--restart")])
+        print(
+            f"resdepth: stopped; {f'to continue: {words}' if continues else 'what was done is kept'}", file=sys.stderr
+        )
         raise typer.Exit(128 + (error.number if isinstance(error, _Stopped) else signal.SIGINT)) from None
     finally:
         for number, handler in before.items():

@@ -112,9 +112,15 @@ def make_plan(
 
 
 def unplaced(overrides: Sequence[str]) -> tuple[PlannedRun, ...]:
-    """Every point of the overrides as a run without a directory, to be measured; none counts as done or repeated."""
-    points = expand(overrides).points
-    return tuple(PlannedRun(p.config, Path(), rundir.NEW, sources.shape(p.config.data)) for p in points)
+    """Every point of the overrides as a run without a directory, to be measured; none counts as done or repeated.
+
+    Raises ConfigError or DataError.
+    """
+    found = expand(overrides)
+    for override in found.hydra_overrides:
+        field, _, value = override.partition("=")
+        raise ConfigError(field, value, "is for sweeps; a bench measures in this process, so leave it out")
+    return tuple(PlannedRun(p.config, Path(), rundir.NEW, sources.shape(p.config.data)) for p in found.points)
 
 
 def _place(point: Point, *, restart: bool) -> PlannedRun:

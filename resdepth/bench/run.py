@@ -17,6 +17,7 @@ from resdepth.bench.measure import measure
 from resdepth.bench.usual import plain_sweep_seconds
 from resdepth.display import console
 from resdepth.errors import ConfigError, RunError
+from resdepth.execute import check_devices
 from resdepth.figures import save_figure
 from resdepth.files import write_text
 from resdepth.records import ENVIRONMENT
@@ -73,7 +74,8 @@ def _sweep_seconds(words: Sequence[str]) -> float:
 
 
 def _folder(runs: Sequence[PlannedRun], out: Path | None, what: str) -> Path:
-    """The folder of the results, made; an earlier bench in it is kept aside."""
+    """The folder of the results, made when all is well; an earlier bench in it is kept aside."""
+    check_devices(runs)
     device = devices.resolve(runs[0].config.device)
     slug = re.sub(r"\W+", "-", devices.device_name(device)).strip("-").lower()
     folder = out or Path("results", "bench", f"{slug}-{what}")
