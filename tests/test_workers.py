@@ -96,12 +96,13 @@ def test_how_many_at_once_follows_from_the_whole_plan_not_from_what_is_left(tmp_
         (("depth=8,14,20", "hydra/launcher=joblib", "runs_per_job=4"), [(4, 4), (2, 4)]),
     ],
 )
-def test_groups(words, expected):
-    assert [(len(group.runs), group.at_once) for group in make_groups(make_plan([*words, "device=cpu"]))] == expected
+def test_groups(words, expected, tmp_path):
+    plan = make_plan([*words, "device=cpu", f"results={tmp_path}"])
+    assert [(len(group.runs), group.at_once) for group in make_groups(plan)] == expected
 
 
-def test_no_more_run_at_once_than_the_memory_holds(monkeypatch):
-    plan = make_plan(["depth=8,14", "variant=plain", "device=cpu"])
+def test_no_more_run_at_once_than_the_memory_holds(monkeypatch, tmp_path):
+    plan = make_plan(["depth=8,14", "variant=plain", "device=cpu", f"results={tmp_path}"])
     one = max(run.memory for run in plan.runs)
     monkeypatch.setattr(executing.devices, "free_memory", lambda _: 1.5 * one)
     assert make_groups(plan)[0].at_once == 1
