@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, cast
 
 from resdepth.data import sources
 from resdepth.data.dataset import Dataset
@@ -59,8 +59,8 @@ def train_in_processes(runs: Sequence[PlannedRun], at_once: int, observer: Obser
                 worker = _Worker(waiting[0], runs[waiting[0]])
                 active[worker.connection] = worker
                 waiting.popleft()
-            for connection in wait(list(active)):
-                assert isinstance(connection, Connection)
+            for ready in wait(list(active)):
+                connection = cast(Connection, ready)
                 outcome = active[connection].listen(observer)
                 if outcome is not None:
                     outcomes[active.pop(connection).number] = outcome
