@@ -29,7 +29,8 @@ METRICS, CONFIG, ENVIRONMENT, OUTCOME, CHECKPOINT, FAILURE, LOCK = (
 )
 
 
-def _column(meaning: str, unit: str = "") -> Any:
+def column(meaning: str, unit: str = "") -> Any:
+    """A field that is a column of a CSV, with what it means and in what unit."""
     return field(metadata={"meaning": meaning, "unit": unit})
 
 
@@ -37,22 +38,22 @@ def _column(meaning: str, unit: str = "") -> Any:
 class EpochRecord:
     """One epoch of one run; its fields are the columns of metrics.csv, in this order. NaN is an empty field."""
 
-    schema_version: int = _column("version of this schema")
-    dataset: str = _column("the data option's name")
-    model: str = _column("the model option's name")
-    variant: str = _column("plain, residual, or another entry of the table of variants")
-    depth: int = _column("weighted layers, 6n+2", "layers")
-    shortcut: str = _column("option A, B or C; none where the variant has no shortcut")
-    seed: int = _column("seed of initialisation, order and augmentation")
-    epoch: int = _column("epochs done, from 1; the last may be a part of one", "epochs")
-    iteration: int = _column("minibatches done", "minibatches")
-    lr: float = _column("learning rate of the epoch's last minibatch")
-    train_loss: float = _column("mean cross-entropy over the epoch's augmented minibatches, while training", "nats")
-    train_error: float = _column("error over the epoch's augmented minibatches, while training", "percent")
-    train_error_clean: float = _column("error on the training set, evaluation mode, no augmentation", "percent")
-    test_loss: float = _column("mean cross-entropy on the test set", "nats")
-    test_error: float = _column("error on the test set, single view", "percent")
-    epoch_seconds: float = _column("wall time of the epoch, its evaluation included", "seconds")
+    schema_version: int = column("version of this schema")
+    dataset: str = column("the data option's name")
+    model: str = column("the model option's name")
+    variant: str = column("plain, residual, or another entry of the table of variants")
+    depth: int = column("weighted layers, 6n+2", "layers")
+    shortcut: str = column("option A, B or C; none where the variant has no shortcut")
+    seed: int = column("seed of initialisation, order and augmentation")
+    epoch: int = column("epochs done, from 1; the last may be a part of one", "epochs")
+    iteration: int = column("minibatches done", "minibatches")
+    lr: float = column("learning rate of the epoch's last minibatch")
+    train_loss: float = column("mean cross-entropy over the epoch's augmented minibatches, while training", "nats")
+    train_error: float = column("error over the epoch's augmented minibatches, while training", "percent")
+    train_error_clean: float = column("error on the training set, evaluation mode, no augmentation", "percent")
+    test_loss: float = column("mean cross-entropy on the test set", "nats")
+    test_error: float = column("error on the test set, single view", "percent")
+    epoch_seconds: float = column("wall time of the epoch, its evaluation included", "seconds")
 
     @property
     def diverged(self) -> bool:
@@ -170,26 +171,26 @@ def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
             f"{path}: line {number} is of schema {line[0][:9]!a}, not {SCHEMA_VERSION}; use the program that wrote it"
         )
     values: dict[str, Any] = {}
-    for column, text in zip(COLUMNS, line, strict=True):
+    for name, text in zip(COLUMNS, line, strict=True):
         try:
-            values[column] = math.nan if text == "" and column in _MEASURED else _PARSERS[column](text)
-            fault = _fault(column, values[column])
+            values[name] = math.nan if text == "" and name in _MEASURED else _PARSERS[name](text)
+            fault = _fault(name, values[name])
         except ValueError:
-            fault = {int: "needs a whole number", float: "needs a number"}[_PARSERS[column]]
+            fault = {int: "needs a whole number", float: "needs a number"}[_PARSERS[name]]
         if fault:
-            raise RecordError(f"{path}: line {number}: {column}={text[:40]!a}: {fault}; {_MEND}")
+            raise RecordError(f"{path}: line {number}: {name}={text[:40]!a}: {fault}; {_MEND}")
     return EpochRecord(**values)
 
 
-def _fault(column: str, value: Any) -> str:
+def _fault(name: str, value: Any) -> str:
     """What is wrong with a value that no run writes, which would pass for a measurement or stop a figure."""
     if isinstance(value, str):
         return "" if value.isprintable() else "needs a text without control characters"
     # A loss may be infinite or no number, and what was not measured is NaN.
-    is_measured = column in _MEASURED and math.isnan(value)
-    if is_measured or column.endswith("_loss"):
+    is_missing = name in _MEASURED and math.isnan(value)
+    if is_missing or name.endswith("_loss"):
         return ""
-    highest = 100.0 if "_error" in column else 2.0**63 - 1024
+    highest = 100.0 if "_error" in name else 2.0**63 - 1024
     return "" if 0 <= value <= highest else f"needs a number from 0 to {highest:g}"
 
 

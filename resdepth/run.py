@@ -33,7 +33,7 @@ from resdepth.records import (
     write_outcome,
     write_rows,
 )
-from resdepth.sweep import PlannedRun
+from resdepth.sweep import PlannedRun, longest_first
 from resdepth.training import checkpoint
 from resdepth.training.checkpoint import CheckpointWriter
 from resdepth.training.loop import Tick, Training
@@ -56,7 +56,7 @@ def train_in_turns(runs: Sequence[PlannedRun], at_once: int, observer: Observer)
     One thread feeds them in turns: on a GPU each has a stream of its own, and what is fed never waits.
     """
     outcomes: dict[int, Outcome] = {}
-    waiting = deque(sorted(range(len(runs)), key=lambda i: -runs[i].work)) if at_once > 1 else deque(range(len(runs)))
+    waiting = deque(longest_first(runs) if at_once > 1 else range(len(runs)))
     with contextlib.ExitStack() as stack:
         active: dict[int, Generator[Tick, None, Outcome]] = {}
         while active or waiting:

@@ -67,6 +67,11 @@ class PlannedRun:
         return self.directory.name
 
 
+def longest_first(runs: Sequence[PlannedRun]) -> list[int]:
+    """The numbers of the runs in the order in which to begin those that go side by side, so that all end together."""
+    return sorted(range(len(runs)), key=lambda number: -runs[number].work)
+
+
 @dataclass(frozen=True)
 class Plan:
     """Every run of a sweep, in order, and Hydra's own overrides. `repeated` points were equal to another one."""

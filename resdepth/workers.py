@@ -21,7 +21,7 @@ from resdepth.data.dataset import Dataset
 from resdepth.memory import container_limit
 from resdepth.progress import Observer
 from resdepth.records import EpochRecord, Outcome
-from resdepth.sweep import PlannedRun
+from resdepth.sweep import PlannedRun, longest_first
 
 # Fork is unsafe where torch has threads; where there is no fork server a process takes seconds to start.
 _METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
@@ -51,7 +51,7 @@ def train_in_processes(runs: Sequence[PlannedRun], at_once: int, observer: Obser
     """
     prepare()
     outcomes: dict[int, Outcome] = {}
-    waiting = deque(sorted(range(len(runs)), key=lambda i: -runs[i].work))
+    waiting = deque(longest_first(runs))
     active: dict[Connection, _Worker] = {}
     try:
         while active or waiting:

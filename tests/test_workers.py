@@ -3,14 +3,13 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY, train_here
-from test_kill import all_rows, wait_for_rows
+from conftest import TINY, train_here
+from test_kill import WORDS, all_rows, start, wait_for_rows
 
 from resdepth import execute as executing
 from resdepth import workers
@@ -18,9 +17,6 @@ from resdepth.execute import execute, make_groups
 from resdepth.progress import Observer
 from resdepth.run import train_in_turns
 from resdepth.sweep import make_plan
-
-TWO = {"OMP_NUM_THREADS": "2"}  # cores, as far as the program knows
-WORDS = ("sweep", "depth=8,14", "recipe.epochs=12", "device=cpu", "checkpoint_seconds=0")
 
 
 @pytest.fixture(autouse=True)
@@ -151,11 +147,7 @@ def trainers(process):
 
 
 def begin(folder, *words):
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **TWO}
-    return subprocess.Popen(
-        [sys.executable, "-m", "resdepth", *words],
-        cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    return start(*words, cwd=folder, cores=2)
 
 
 def gone(pids, seconds=5):

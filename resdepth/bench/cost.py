@@ -3,43 +3,40 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from resdepth.files import write_text
+from resdepth.records import column
 
 USUAL = "usual loop"
-
-
-def _column(meaning: str) -> Any:
-    return field(metadata={"meaning": meaning})
 
 
 @dataclass(frozen=True)
 class Cost:
     """A row of bench.csv."""
 
-    device: str = _column("the device's name")
-    data: str = _column("whose shape the images have; their pixels are random")
-    variant: str = _column("plain or residual")
-    depth: int = _column("layers")
-    engine: str = _column("eager, graph, compiled, or the usual loop beside them")
-    precision: str = _column("fp32, tf32 or bf16")
-    gradient_checkpointing: bool = _column("whether activations are computed again")
-    at_once: int = _column("runs side by side on the device")
-    threads: int = _column("threads of each on a CPU")
-    batch: int = _column("images of a minibatch")
-    steps: int = _column("steps timed")
-    step_ms: float = _column("milliseconds a step and run, the median: their number side by side already divides it")
-    step_ms_low: float = _column("its tenth percentile")
-    step_ms_high: float = _column("its ninetieth percentile")
-    images_per_second: float = _column("of all runs together")
-    peak_memory_mib: float = _column("MiB of the device at the peak, beyond what lay there before; all runs together")
-    first_step_seconds: float = _column("from nothing to the end of the first step: building, compiling, capturing")
-    bytes_floor_ms: float = _column("milliseconds a step at the measured copy bandwidth")
-    operations_floor_ms: float = _column("milliseconds a step at the measured matrix rate")
-    note: str = _column("what went wrong, where something did")
+    device: str = column("the device's name")
+    data: str = column("whose shape the images have; their pixels are random")
+    variant: str = column("plain or residual")
+    depth: int = column("layers")
+    engine: str = column("eager, graph, compiled, or the usual loop beside them")
+    precision: str = column("fp32, tf32 or bf16")
+    gradient_checkpointing: bool = column("whether activations are computed again")
+    at_once: int = column("runs side by side on the device")
+    threads: int = column("threads of each on a CPU")
+    batch: int = column("images of a minibatch")
+    steps: int = column("steps timed")
+    step_ms: float = column("milliseconds a step and run, the median: their number side by side already divides it")
+    step_ms_low: float = column("its tenth percentile")
+    step_ms_high: float = column("its ninetieth percentile")
+    images_per_second: float = column("of all runs together")
+    peak_memory_mib: float = column("MiB of the device at the peak, beyond what lay there before; all runs together")
+    first_step_seconds: float = column("from nothing to the end of the first step: building, compiling, capturing")
+    bytes_floor_ms: float = column("milliseconds a step at the measured copy bandwidth")
+    operations_floor_ms: float = column("milliseconds a step at the measured matrix rate")
+    note: str = column("what went wrong, where something did")
 
     @property
     def ratio_to_floor(self) -> float:
@@ -51,11 +48,11 @@ class Cost:
 class SweepTime:
     """A row of sweep.csv: one way to train the runs of a sweep."""
 
-    device: str = _column("the device's name")
-    sweep: str = _column("the overrides")
-    way: str = _column("how the runs were trained")
-    seconds: float = _column("wall time, the program's start included where it is this program")
-    ratio: float = _column("to the plain loop's time")
+    device: str = column("the device's name")
+    sweep: str = column("the overrides")
+    way: str = column("how the runs were trained")
+    seconds: float = column("wall time, the program's start included where it is this program")
+    ratio: float = column("to the plain loop's time")
 
 
 def write(path: Path, rows: Sequence[Cost] | Sequence[SweepTime]) -> None:
