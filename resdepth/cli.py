@@ -160,8 +160,9 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
         return
     if len(plan.pending) > 1 and not plan.leaves_process:
         from resdepth import workers
+        from resdepth.host import cores
 
-        if workers.cores() > 1 and {run.config.device for run in plan.pending} <= {"auto", "cpu"}:
+        if cores() > 1 and {run.config.device for run in plan.pending} <= {"auto", "cpu"}:
             workers.prepare()  # it loads torch while this process does
     from resdepth.execute import check, execute
     from resdepth.progress import choose_observer

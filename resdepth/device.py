@@ -17,7 +17,7 @@ import torch
 
 from resdepth import __version__
 from resdepth.errors import ConfigError
-from resdepth.memory import container_limit, host_bytes
+from resdepth.host import container_limit, host_bytes
 
 
 def resolve(name: str) -> torch.device:

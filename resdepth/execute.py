@@ -16,6 +16,7 @@ from resdepth.data.augment import draw_order, generator
 from resdepth.data.dataset import Dataset, Split
 from resdepth.data.resident import reside
 from resdepth.errors import ConfigError
+from resdepth.host import cores
 from resdepth.launch import launch
 from resdepth.models.conv import build
 from resdepth.models.size import multiply_adds
@@ -25,7 +26,7 @@ from resdepth.run import train_in_turns
 from resdepth.sweep import Plan, PlannedRun, require_memory
 from resdepth.training import engine
 from resdepth.training.step import Step
-from resdepth.workers import cores, train_in_processes
+from resdepth.workers import train_in_processes
 
 # How long the estimate may measure.
 _PROBE_SECONDS, _MOST_STEPS = 1.0, 30

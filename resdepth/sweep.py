@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from resdepth import memory, rundir
+from resdepth import host, rundir
 from resdepth.compose import Point, expand
 from resdepth.config import RunConfig
 from resdepth.data import sources
-from resdepth.data.sources import Shape
+from resdepth.data.dataset import Shape
 from resdepth.errors import ConfigError
 from resdepth.models.size import least_bytes, multiply_adds, parameters
 from resdepth.training.schedule import Schedule
@@ -148,7 +148,7 @@ def _place(point: Point, *, restart: bool) -> PlannedRun:
 def require_memory(run: PlannedRun, there: int, whose: str) -> None:
     """Raises ConfigError, before any memory is touched, for a run that cannot fit into so many bytes."""
     if run.least_bytes > there:
-        c, needed = run.config, memory.in_words(run.least_bytes)
+        c, needed = run.config, host.in_words(run.least_bytes)
         net = f"with model.width={c.model.width} and minibatches of {run.schedule.batch_size}"
-        remedy = f"{whose} {memory.in_words(there)}; lower depth, model.width or recipe.batch_size"
+        remedy = f"{whose} {host.in_words(there)}; lower depth, model.width or recipe.batch_size"
         raise ConfigError("depth", c.depth, f"{net} needs at least {needed} of memory and {remedy}")

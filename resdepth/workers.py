@@ -6,7 +6,6 @@ threads to inherit, and takes no other run with it when it is killed.
 """
 
 import multiprocessing
-import os
 import signal
 import sys
 import time
@@ -18,7 +17,6 @@ from typing import Any, cast
 
 from resdepth.data import sources
 from resdepth.data.dataset import Dataset
-from resdepth.memory import container_limit
 from resdepth.progress import Observer
 from resdepth.records import EpochRecord, Outcome
 from resdepth.sweep import PlannedRun, longest_first
@@ -163,13 +161,3 @@ def _train(run: PlannedRun, data: Dataset, connection: Connection) -> None:
 
 def _leave(_number: int, _frame: object) -> None:
     raise SystemExit(1)
-
-
-def cores() -> int:
-    """Cores this process may use; OMP_NUM_THREADS, which limits torch's threads, limits them too."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = container_limit("cpu.max")
-    if len(share) == 2 and all(word.isdigit() for word in share):
-        allowed = max(1, min(allowed, int(share[0]) // int(share[1])))
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(allowed, int(limit)) if limit.isdigit() and int(limit) > 0 else allowed

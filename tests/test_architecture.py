@@ -26,7 +26,8 @@ LEVELS = {
 WITH_TORCH = {
     "device", "data.device_data", "data.augment", "data.seeding", "data.synthetic",
     "models.build", "models.conv", "models.dense", "models.shortcuts",
-    "training.trainer", "training.step", "training.sgd", "training.evaluation", "training.engine", "training.cuda_graph",
+    "training.trainer", "training.step", "training.sgd", "training.evaluation", "training.engine",
+    "training.cuda_graph",
     "results.environment", "results.checkpoint",
     "sweep.preflight", "sweep.groups", "sweep.launch", "sweep.run", "sweep.processes",
     "bench.benchmark", "bench.measure", "bench.floors", "bench.baseline",

@@ -18,7 +18,7 @@ from conftest import ROOT, command, write_folder, write_npz
 from downloads import OFFERS, Server, serving
 from PIL import Image
 
-from resdepth import cli, execute, memory
+from resdepth import cli, execute, host
 from resdepth.data import sources
 
 # Words of the command line -> the beginning of the line. A tuple where a word holds white space or nothing.
@@ -1018,7 +1018,7 @@ def test_images_that_no_memory_holds_are_refused_before_they_are_read(
     prepare, words, resdepth, monkeypatch, tmp_path, images
 ):
     prepare(tmp_path, images)
-    monkeypatch.setattr(memory, "host_bytes", lambda: 10_000)
+    monkeypatch.setattr(host, "host_bytes", lambda: 10_000)
     path = "mine.npz" if prepare is zeros else "."
     check_refused(resdepth(*words.split()), f"data.path={path}: holds ")
 

@@ -12,7 +12,7 @@ from conftest import TINY, train_here
 from test_kill import WORDS, all_rows, start, wait_for_rows
 
 from resdepth import execute as executing
-from resdepth import workers
+from resdepth import host, workers
 from resdepth.execute import execute, make_groups
 from resdepth.progress import Observer
 from resdepth.run import train_in_turns
@@ -117,10 +117,10 @@ def test_no_more_run_at_once_than_the_memory_holds(monkeypatch, tmp_path):
     ],
 )
 def test_cores_are_those_the_container_and_the_user_allow(monkeypatch, limit, threads, expected):
-    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(workers, "container_limit", lambda _: limit)
+    monkeypatch.setattr(host.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(host, "container_limit", lambda _: limit)
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
-    assert workers.cores() == expected
+    assert host.cores() == expected
 
 
 def parents():

@@ -21,9 +21,9 @@ from resdepth import device as devices
 from resdepth.data import sources
 from resdepth.data.augment import generator
 from resdepth.data.dataset import Split
+from resdepth.host import cores
 from resdepth.models.conv import build
 from resdepth.sweep import PlannedRun
-from resdepth.workers import cores
 
 _MOST_WORKERS = 4
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from resdepth import memory
+from resdepth import host
 from resdepth.config import DataConfig
 from resdepth.data.dataset import Dataset, Images, Labels, Split, as_nchw
 from resdepth.errors import DataError, expanded
@@ -138,9 +138,9 @@ def _unpacked_bytes(archive: NpzFile) -> int:
 
 
 def _require_memory(path: Path, size: int) -> None:
-    there = memory.host_bytes()
+    there = host.host_bytes()
     if size > there:
-        sizes = f"holds {memory.in_words(size)} of images and this machine has {memory.in_words(there)} of memory"
+        sizes = f"holds {host.in_words(size)} of images and this machine has {host.in_words(there)} of memory"
         raise DataError("data.path", path, f"{sizes}; use fewer or smaller images")
 
 

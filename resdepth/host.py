@@ -26,3 +26,13 @@ def in_words(size: int) -> str:
         if size >= 2**power:
             return f"{size / 2**power:,.1f} {unit}"
     return f"{size / 2**20:,.1f} MiB"
+
+
+def cores() -> int:
+    """Cores this process may use; OMP_NUM_THREADS, which limits torch's threads, limits them too."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = container_limit("cpu.max")
+    if len(share) == 2 and all(word.isdigit() for word in share):
+        allowed = max(1, min(allowed, int(share[0]) // int(share[1])))
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(allowed, int(limit)) if limit.isdigit() and int(limit) > 0 else allowed
