@@ -1,8 +1,5 @@
 """What can go wrong in a way the user can mend: one line that names the field, the value and the remedy."""
 
-from contextlib import suppress
-from pathlib import Path
-
 _LONGEST = 1000
 
 
@@ -30,19 +27,6 @@ class ConfigError(ResdepthError):
     def __init__(self, field: str, value: object, remedy: str) -> None:
         super().__init__(f"{field}={value}: {remedy}")
         self.field, self.value, self.remedy = field, value, remedy
-
-
-def expanded(field: str, path: str) -> Path:
-    """The path with `~` replaced by the home folder. Raises ConfigError for what no place can be."""
-    try:
-        place = Path(path).expanduser()
-        with suppress(FileNotFoundError, NotADirectoryError):
-            place.stat()
-    except RuntimeError as error:
-        raise ConfigError(field, path, "names a home folder that does not exist; write the path out") from error
-    except OSError as error:
-        raise ConfigError(field, path, f"cannot be used ({error.strerror}); name another place") from error
-    return place
 
 
 class DataError(ConfigError):

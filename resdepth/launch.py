@@ -16,9 +16,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from resdepth.compose import initialized_hydra
+from resdepth.config.compose import initialized_hydra
+from resdepth.config.hydra_errors import one_line_errors
 from resdepth.errors import ResdepthError, RunError
-from resdepth.hydra_errors import one_line_errors
 from resdepth.rundir import HeldElsewhereError, locked
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from resdepth.config import RunConfig, identity
-from resdepth.rundir import SHORTCUT_KEYS
+from resdepth.config.keys import SHORTCUT_KEYS, identity
+from resdepth.config.schema import RunConfig
 
 # He et al. 2015, table 6; for 110 layers the mean of five runs (the best is 6.43).
 _RESIDUAL = {20: "8.75", 32: "7.51", 44: "7.17", 56: "6.97", 110: "6.61", 1202: "7.93"}

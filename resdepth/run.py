@@ -14,7 +14,7 @@ import torch
 
 from resdepth import device as devices
 from resdepth import rundir
-from resdepth.config import DataConfig
+from resdepth.config.schema import DataConfig
 from resdepth.data import sources
 from resdepth.data.resident import ResidentData, reside
 from resdepth.errors import RecordError, ResdepthError, RunError

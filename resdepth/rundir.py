@@ -19,25 +19,19 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from resdepth.config import EXECUTION_KEYS, RunConfig, flatten, identity
-from resdepth.errors import ConfigError, RecordError, RunError, expanded
+from resdepth.config.checks import expanded
+from resdepth.config.keys import EXECUTION_KEYS, SHORTCUT_KEYS, flatten, identity, run_identity
+from resdepth.config.schema import RunConfig
+from resdepth.errors import ConfigError, RecordError, RunError
 from resdepth.files import ASIDE, PART, write_text
 from resdepth.records import CONFIG, FAILURE, LOCK, OUTCOME, read_outcome, read_run
 from resdepth.variants import VARIANTS
 
 NEW, FINISHED, CONTINUED, FAILED = "new", "finished", "to be continued", "failed before, to be tried again"
 RESTARTED = "to be started over"
-# What a variant without a shortcut does not have, so that it does not tell such runs apart.
-SHORTCUT_KEYS = ("model.shortcut", "model.zero_init_residual")
 _AWAY = "move its folder away, or start it over with --restart"
 _LONGEST = 120
 _NEEDED = ("depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr")
-
-
-def run_identity(config: RunConfig) -> dict[str, Any]:
-    """The keys that change this run's numbers."""
-    skipped = () if VARIANTS[config.variant].has_shortcut else SHORTCUT_KEYS
-    return {key: value for key, value in identity(config).items() if key not in skipped}
 
 
 def directory(config: RunConfig, differences: Iterable[tuple[str, Any]]) -> Path:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from resdepth.config import EXECUTION_KEYS
-from resdepth.rundir import SHORTCUT_KEYS, safe_name
+from resdepth.config.keys import EXECUTION_KEYS, SHORTCUT_KEYS
+from resdepth.rundir import safe_name
 from resdepth.variants import VARIANTS
 
 RATE = "recipe.lr"

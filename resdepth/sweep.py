@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resdepth import host, rundir
-from resdepth.compose import Point, expand
-from resdepth.config import RunConfig
+from resdepth.config.compose import Point, expand
+from resdepth.config.keys import run_identity
+from resdepth.config.schema import RunConfig
 from resdepth.data import sources
 from resdepth.data.dataset import Shape
 from resdepth.errors import ConfigError
@@ -109,7 +110,7 @@ def make_plan(
     for point in sweep.points:
         run = _place(point, restart=restart)
         twin = runs.setdefault(run.directory, run)
-        if rundir.run_identity(twin.config) != rundir.run_identity(run.config):
+        if run_identity(twin.config) != run_identity(run.config):
             raise ConfigError("name", run.config.name, f"two different runs of the sweep fall into {run.directory}")
     if not swept and len(runs) != 1:
         raise ConfigError("train", len(runs), "makes one run, and these overrides make several; use resdepth sweep")

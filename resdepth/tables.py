@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from resdepth import rundir
-from resdepth.config import COMMITTED
-from resdepth.errors import ConfigError, RecordError, expanded
+from resdepth.config.checks import expanded
+from resdepth.config.schema import COMMITTED
+from resdepth.errors import ConfigError, RecordError
 from resdepth.records import COLUMNS, METRICS, read_run
 
 RUNNING = "running"

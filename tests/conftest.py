@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from resdepth import cli
-from resdepth.config import DataConfig
+from resdepth.config.schema import DataConfig
 from resdepth.progress import Observer
 from resdepth.records import Outcome
 from resdepth.run import run

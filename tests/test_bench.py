@@ -11,7 +11,7 @@ from conftest import command
 from resdepth.bench import floors, measure
 from resdepth.bench.cost import USUAL, Cost
 from resdepth.bench.run import bench_steps, bench_sweep
-from resdepth.config import ModelConfig
+from resdepth.config.schema import ModelConfig
 from resdepth.errors import ConfigError
 from resdepth.models.conv import build
 from resdepth.models.size import conv_outputs

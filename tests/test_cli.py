@@ -137,4 +137,4 @@ def test_an_installed_wheel_works_from_anywhere(tmp_path):
         f"{v}-8-s0,recipe=fast,data.limit=128" for v in ("plain", "residual")
     ]
     assert "rate 0.07, 1 epoch, data.limit 128)" in done.stdout
-    assert (site / "resdepth" / "configs" / "config.yaml").exists()
+    assert (site / "resdepth" / "config" / "yaml" / "config.yaml").exists()

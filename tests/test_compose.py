@@ -2,8 +2,8 @@
 
 import pytest
 
-from resdepth.compose import config_folder, expand
-from resdepth.config import OWN_SOURCES
+from resdepth.config.compose import config_folder, expand
+from resdepth.config.schema import OWN_SOURCES
 from resdepth.errors import ConfigError
 
 CONFIGS = config_folder()

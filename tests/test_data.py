@@ -9,7 +9,7 @@ import torch
 from conftest import write_folder, write_npz
 from downloads import offer_cifar10, serving
 
-from resdepth.config import DataConfig
+from resdepth.config.schema import DataConfig
 from resdepth.data import sources
 from resdepth.errors import DataError
 

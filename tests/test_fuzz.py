@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from resdepth import cli
-from resdepth.compose import expand
-from resdepth.config import GROUPS, RunConfig, known_keys
+from resdepth.config.compose import expand
+from resdepth.config.keys import known_keys
+from resdepth.config.schema import GROUPS, RunConfig
 from resdepth.errors import RecordError, ResdepthError, RunError
 from resdepth.records import COLUMNS, SCHEMA_VERSION, EpochRecord, read_rows, to_row, write_rows
 from resdepth.sweep import Plan, make_plan

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from resdepth.config import DOWNSAMPLES, SHORTCUTS, ModelConfig
+from resdepth.config.schema import DOWNSAMPLES, SHORTCUTS, ModelConfig
 from resdepth.models.conv import ConvNet, build
 from resdepth.models.shortcuts import ZeroPad, build_shortcut
 from resdepth.models.size import least_bytes, multiply_adds, parameters

@@ -10,7 +10,7 @@ from conftest import ROOT, command
 from resdepth.bench import report
 from resdepth.bench.cost import read_costs, read_sweep_times
 from resdepth.cli import app
-from resdepth.config import known_keys
+from resdepth.config.keys import known_keys
 from resdepth.records import EpochRecord
 from resdepth.sweep import make_plan
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from resdepth.config import RecipeConfig
+from resdepth.config.schema import RecipeConfig
 from resdepth.training.schedule import Schedule, warms_up
 
 

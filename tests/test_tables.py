@@ -12,7 +12,7 @@ from conftest import train_here
 
 import resdepth
 from resdepth import rundir
-from resdepth.config import DataConfig, ModelConfig, RecipeConfig, RunConfig
+from resdepth.config.schema import DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError
 from resdepth.records import SCHEMA_VERSION, EpochRecord, Outcome, write_outcome, write_rows
 from resdepth.settings import final_rows, settings

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import TINY, train_here
 
-from resdepth.config import DataConfig, RecipeConfig, RunConfig
+from resdepth.config.schema import DataConfig, RecipeConfig, RunConfig
 from resdepth.data import sources
 from resdepth.data.resident import reside
 from resdepth.progress import Observer

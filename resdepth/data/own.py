@@ -14,9 +14,10 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from resdepth import host
-from resdepth.config import DataConfig
+from resdepth.config.checks import expanded
+from resdepth.config.schema import DataConfig
 from resdepth.data.dataset import Dataset, Images, Labels, Split, as_nchw
-from resdepth.errors import DataError, expanded
+from resdepth.errors import DataError
 
 # What a file that is not what it says makes NumPy, zipfile and zlib raise.
 _UNREADABLE = (

@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from resdepth.config import OWN_SOURCES, DataConfig
+from resdepth.config.checks import expanded
+from resdepth.config.schema import OWN_SOURCES, DataConfig
 from resdepth.data.dataset import Dataset, Labels, Shape, Split, as_nchw
 from resdepth.data.own import load_folder, load_npz
-from resdepth.errors import DataError, expanded
+from resdepth.errors import DataError
 
 # The published sizes, so that planning need not download: (channels, height, width, classes, training images).
 _KNOWN = {

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resdepth.config import ModelConfig
+from resdepth.config.schema import ModelConfig
 from resdepth.models.shortcuts import build_shortcut
 from resdepth.models.size import blocks_per_stage
 from resdepth.variants import VARIANTS, Variant

@@ -1,6 +1,6 @@
 """How large a conv net is, by formula: no net is built and no torch is loaded. Tests hold it against the nets."""
 
-from resdepth.config import ModelConfig
+from resdepth.config.schema import ModelConfig
 from resdepth.variants import VARIANTS
 
 

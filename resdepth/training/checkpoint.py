@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 
-from resdepth.config import RunConfig
+from resdepth.config.keys import run_identity
+from resdepth.config.schema import RunConfig
 from resdepth.errors import RunError
 from resdepth.files import replacing
-from resdepth.rundir import differences, run_identity
+from resdepth.rundir import differences
 
 _FORMAT = 2
 _MAGIC = b"resdepth-checkpoint "

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resdepth.config import RunConfig
+from resdepth.config.schema import RunConfig
 from resdepth.data.augment import INITIALISATION, draw_order, generator
 from resdepth.data.resident import ResidentData
 from resdepth.models.conv import build

@@ -4,7 +4,7 @@ import bisect
 import math
 from dataclasses import dataclass
 
-from resdepth.config import RecipeConfig
+from resdepth.config.schema import RecipeConfig
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from resdepth.config import RecipeConfig
+from resdepth.config.schema import RecipeConfig
 
 
 class SGD:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resdepth.config import RecipeConfig
+from resdepth.config.schema import RecipeConfig
 from resdepth.data.augment import EpochOrder
 from resdepth.data.resident import ResidentData
 from resdepth.training.graph import Captured

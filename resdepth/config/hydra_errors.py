@@ -10,7 +10,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException, ValidationError
 
-from resdepth.config import GROUPS, RunConfig, known_keys
+from resdepth.config.keys import known_keys
+from resdepth.config.schema import GROUPS, RunConfig
 from resdepth.errors import ConfigError
 
 

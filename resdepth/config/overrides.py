@@ -13,7 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException, OverrideParseException
 
-from resdepth.config import GROUPS, known_keys
+from resdepth.config.keys import known_keys
+from resdepth.config.schema import GROUPS
 from resdepth.errors import ConfigError
 
 # Both keep Hydra from filling time and memory with a slip of the keyboard.

@@ -6,12 +6,9 @@ that exists is valid. Instances are values: derive another one with `dataclasses
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cache
-from typing import Any
+from dataclasses import dataclass, field
 
-from resdepth.checks import NAME, require, require_choice, require_number, require_option_name, require_path
+from resdepth.config.checks import NAME, require, require_choice, require_number, require_option_name, require_path
 from resdepth.variants import VARIANTS
 
 SOURCES = ("digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "npz", "folder")
@@ -26,10 +23,6 @@ NORMALISATIONS = ("pixel_mean", "channel", "none")
 # Results that came with the program: read where they are asked for by name, not beside a user's own.
 COMMITTED = "published"
 
-# How and where a run is executed. Everything else is its identity: it changes the numbers.
-_EXECUTED = ["device", "engine", "runs_per_job", "gradient_checkpointing", "results"]
-_EXECUTED += ["checkpoint_seconds", "keep_checkpoint", "data.path", "data.root", "data.download"]
-EXECUTION_KEYS = frozenset(_EXECUTED)
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?")
 _RUNS = re.compile(r"auto|[1-9]|[12][0-9]|3[0-2]")
@@ -213,24 +206,3 @@ class RunConfig:
     def shortcut(self) -> str:
         """The shortcut's option as the CSV states it: A, B or C, and `none` for a variant without one."""
         return self.model.shortcut if VARIANTS[self.variant].has_shortcut else "none"
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A nested mapping as (dotted key, value) pairs, in order: {"recipe": {"lr": 1}} -> ("recipe.lr", 1)."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-@cache
-def known_keys() -> tuple[str, ...]:
-    """Every key of the schema, dotted."""
-    return tuple(key for key, _ in flatten(asdict(RunConfig())))
-
-
-def identity(config: RunConfig) -> dict[str, Any]:
-    """The keys that change a run's numbers, dotted, with their values: all but the execution keys and the name."""
-    pairs = flatten(asdict(config))
-    return {key: value for key, value in pairs if key not in EXECUTION_KEYS and key != "name"}

@@ -2,6 +2,8 @@
 
 import math
 import re
+from contextlib import suppress
+from pathlib import Path
 
 from resdepth.errors import ConfigError
 
@@ -35,3 +37,16 @@ def require_path(name: str, path: str) -> None:
     require(bool(path), name, repr(path), "names no place; write the path out, or leave it out")
     require(len(path) <= _LONGEST_PATH, name, repr(path), f"is longer than {_LONGEST_PATH:,} characters; shorten it")
     require(not _UNWRITABLE.search(path), name, repr(path), "holds a control character, or bytes that are no UTF-8")
+
+
+def expanded(field: str, path: str) -> Path:
+    """The path with `~` replaced by the home folder. Raises ConfigError for what no place can be."""
+    try:
+        place = Path(path).expanduser()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            place.stat()
+    except RuntimeError as error:
+        raise ConfigError(field, path, "names a home folder that does not exist; write the path out") from error
+    except OSError as error:
+        raise ConfigError(field, path, f"cannot be used ({error.strerror}); name another place") from error
+    return place

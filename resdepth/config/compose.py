@@ -22,10 +22,12 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from resdepth.config import GROUPS, OWN_SOURCES, RunConfig, flatten, identity, known_keys
-from resdepth.errors import ConfigError, expanded
-from resdepth.hydra_errors import one_line_errors, unknown_key
-from resdepth.overrides import as_meant, check_axes, check_keys, is_launchers, parse
+from resdepth.config.checks import expanded
+from resdepth.config.hydra_errors import one_line_errors, unknown_key
+from resdepth.config.keys import flatten, identity, known_keys
+from resdepth.config.overrides import as_meant, check_axes, check_keys, is_launchers, parse
+from resdepth.config.schema import GROUPS, OWN_SOURCES, RunConfig
+from resdepth.errors import ConfigError
 
 _LENGTHS = {"recipe.epochs": "recipe.iterations", "recipe.iterations": "recipe.epochs"}
 
@@ -48,11 +50,11 @@ class Sweep:
 
 def config_folder() -> Path:
     """The YAML files: beside the package in a checkout, inside it in an installed wheel."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "configs", package.parent / "configs"):
+    here = Path(__file__).resolve().parent
+    for folder in (here / "yaml", here.parent.parent / "configs"):
         if (folder / "config.yaml").is_file():
             return folder
-    raise ConfigError("configs", package, "the installation lacks its YAML files; install resdepth again")
+    raise ConfigError("configs", here, "the installation lacks its YAML files; install resdepth again")
 
 
 def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: bool = True) -> Sweep:
