@@ -12,9 +12,10 @@ import torch
 from resdepth import device as devices
 from resdepth import rundir
 from resdepth.data import sources
-from resdepth.data.augment import draw_order, generator
+from resdepth.data.augment import draw_order
 from resdepth.data.dataset import Dataset, Split
-from resdepth.data.resident import reside
+from resdepth.data.device_data import reside
+from resdepth.data.seeding import generator
 from resdepth.errors import ConfigError
 from resdepth.host import cores
 from resdepth.launch import launch

@@ -16,7 +16,7 @@ from resdepth import device as devices
 from resdepth import rundir
 from resdepth.config.schema import DataConfig
 from resdepth.data import sources
-from resdepth.data.resident import ResidentData, reside
+from resdepth.data.device_data import ResidentData, reside
 from resdepth.errors import RecordError, ResdepthError, RunError
 from resdepth.files import PART, write_text
 from resdepth.progress import Observer

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from resdepth.data.augment import draw_order, generator
+from resdepth.data.augment import draw_order
 from resdepth.data.dataset import Dataset, Split
-from resdepth.data.resident import reside
+from resdepth.data.device_data import reside
+from resdepth.data.seeding import generator
 
 
 def slowly(images, row, column, flip, pad):

@@ -11,7 +11,7 @@ from conftest import TINY, train_here
 
 from resdepth.config.schema import DataConfig, RecipeConfig, RunConfig
 from resdepth.data import sources
-from resdepth.data.resident import reside
+from resdepth.data.device_data import reside
 from resdepth.progress import Observer
 from resdepth.records import read_rows, to_row
 from resdepth.run import run

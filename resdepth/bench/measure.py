@@ -13,9 +13,10 @@ from resdepth import workers
 from resdepth.bench.cost import USUAL, Cost
 from resdepth.bench.floors import floors
 from resdepth.bench.usual import median_and_spread, precision_name, usual_step_seconds
-from resdepth.data.augment import draw_order, generator
+from resdepth.data.augment import draw_order
 from resdepth.data.dataset import Dataset, Split
-from resdepth.data.resident import reside
+from resdepth.data.device_data import reside
+from resdepth.data.seeding import generator
 from resdepth.sweep import PlannedRun
 from resdepth.training import engine
 from resdepth.training.loop import Training

@@ -19,8 +19,8 @@ from torchvision import transforms
 
 from resdepth import device as devices
 from resdepth.data import sources
-from resdepth.data.augment import generator
 from resdepth.data.dataset import Split
+from resdepth.data.seeding import generator
 from resdepth.host import cores
 from resdepth.models.conv import build
 from resdepth.sweep import PlannedRun

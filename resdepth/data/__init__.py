@@ -1,1 +1,1 @@
-"""Images: where they come from (`sources`), how they lie on the device (`resident`), how they vary (`augment`)."""
+"""Data sets: where images come from, how they lie on the device, how they vary."""

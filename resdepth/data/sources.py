@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from resdepth.config.checks import expanded
 from resdepth.config.schema import OWN_SOURCES, DataConfig
 from resdepth.data.dataset import Dataset, Labels, Shape, Split, as_nchw
-from resdepth.data.own import load_folder, load_npz
+from resdepth.data.user_data import load_folder, load_npz
 from resdepth.errors import DataError
 
 # The published sizes, so that planning need not download: (channels, height, width, classes, training images).

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resdepth.data.resident import ResidentData
+from resdepth.data.device_data import ResidentData
 from resdepth.training.graph import Captured
 from resdepth.training.step import forward
 

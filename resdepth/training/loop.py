@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from resdepth.config.schema import RunConfig
-from resdepth.data.augment import INITIALISATION, draw_order, generator
-from resdepth.data.resident import ResidentData
+from resdepth.data.augment import draw_order
+from resdepth.data.device_data import ResidentData
+from resdepth.data.seeding import INITIALISATION, generator
 from resdepth.models.conv import build
 from resdepth.records import SCHEMA_VERSION, EpochRecord
 from resdepth.training import engine

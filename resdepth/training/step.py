@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from resdepth.config.schema import RecipeConfig
 from resdepth.data.augment import EpochOrder
-from resdepth.data.resident import ResidentData
+from resdepth.data.device_data import ResidentData
 from resdepth.training.graph import Captured
 from resdepth.training.sgd import SGD
 

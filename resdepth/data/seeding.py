@@ -1,0 +1,12 @@
+"""Generators as a function of seed and epoch."""
+
+import numpy as np
+import torch
+
+INITIALISATION = 0  # epochs count from 1
+
+
+def generator(seed: int, epoch: int) -> torch.Generator:
+    """A CPU generator for one epoch, or for INITIALISATION: a pure function of its arguments, whatever the device."""
+    state = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
