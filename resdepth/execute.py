@@ -19,7 +19,7 @@ from resdepth.data.seeding import generator
 from resdepth.errors import ConfigError
 from resdepth.host import cores
 from resdepth.launch import launch
-from resdepth.models.conv import build
+from resdepth.models.build import build
 from resdepth.models.size import multiply_adds
 from resdepth.progress import Observer
 from resdepth.records import Outcome

@@ -13,7 +13,7 @@ from resdepth.bench.cost import USUAL, Cost
 from resdepth.bench.run import bench_steps, bench_sweep
 from resdepth.config.schema import ModelConfig
 from resdepth.errors import ConfigError
-from resdepth.models.conv import build
+from resdepth.models.build import build
 from resdepth.models.size import conv_outputs
 from resdepth.sweep import unplaced
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from resdepth.config.schema import DOWNSAMPLES, SHORTCUTS, ModelConfig
-from resdepth.models.conv import ConvNet, build
+from resdepth.models.build import build
+from resdepth.models.conv import ConvNet
 from resdepth.models.shortcuts import ZeroPad, build_shortcut
 from resdepth.models.size import least_bytes, multiply_adds, parameters
 from resdepth.variants import VARIANTS

@@ -22,7 +22,7 @@ from resdepth.data import sources
 from resdepth.data.dataset import Split
 from resdepth.data.seeding import generator
 from resdepth.host import cores
-from resdepth.models.conv import build
+from resdepth.models.build import build
 from resdepth.sweep import PlannedRun
 
 _MOST_WORKERS = 4

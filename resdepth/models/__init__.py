@@ -1,1 +1,1 @@
-"""The nets. `size` counts their parameters and operations without building them."""
+"""The nets."""

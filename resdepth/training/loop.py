@@ -13,7 +13,7 @@ from resdepth.config.schema import RunConfig
 from resdepth.data.augment import draw_order
 from resdepth.data.device_data import ResidentData
 from resdepth.data.seeding import INITIALISATION, generator
-from resdepth.models.conv import build
+from resdepth.models.build import build
 from resdepth.records import SCHEMA_VERSION, EpochRecord
 from resdepth.training import engine
 from resdepth.training.evaluation import Evaluation
