@@ -8,13 +8,13 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from resdepth import rundir
 from resdepth.errors import ConfigError
-from resdepth.files import ASIDE
+from resdepth.results import run_directory
+from resdepth.results.atomic import ASIDE
+from resdepth.results.table import read_results, refuse_empty
 from resdepth.settings import final_rows, rate_sweeps, settings
 from resdepth.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.sweep import Plan
-from resdepth.tables import read_results, refuse_empty
 
 # Above this a sweep says what would be quicker.
 _LONG_SECONDS = 3600.0
@@ -68,11 +68,11 @@ def print_plan(plan: Plan) -> None:
 def announce(plan: Plan) -> None:
     """What is about to be done, and what is done already."""
     finished = len(plan.runs) - len(plan.pending)
-    continued = sum(run.state == rundir.CONTINUED for run in plan.pending)
+    continued = sum(run.state == run_directory.CONTINUED for run in plan.pending)
     parts = [_count(len(plan.runs), "run")]
     parts += [f"{finished} finished before and skipped"] if finished else []
     parts += [f"{continued} to be continued"] if continued else []
-    restarted = sum(run.state == rundir.RESTARTED for run in plan.pending)
+    restarted = sum(run.state == run_directory.RESTARTED for run in plan.pending)
     parts += [f"{restarted} to be started over, the old kept in {ASIDE}"] if restarted else []
     places = " and ".join(str(folder) for folder in plan.folders)
     console().print(f"{', '.join(parts)}; results in {places}.{_repeated(plan)}")

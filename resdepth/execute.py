@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from resdepth import device as devices
-from resdepth import rundir
 from resdepth.data import sources
 from resdepth.data.augment import draw_order
 from resdepth.data.dataset import Dataset, Split
@@ -22,7 +21,8 @@ from resdepth.launch import launch
 from resdepth.models.build import build
 from resdepth.models.size import multiply_adds
 from resdepth.progress import Observer
-from resdepth.records import Outcome
+from resdepth.results import run_directory
+from resdepth.results.outcome import Outcome
 from resdepth.run import train_in_turns
 from resdepth.sweep import Plan, PlannedRun, require_memory
 from resdepth.training import engine
@@ -76,8 +76,8 @@ def execute(plan: Plan, observer: Callable[[], Observer], config_dir: Path | Non
         return []
     for planned in plan.pending:
         # All of them first: after a break, what is finished is then what this sweep has trained.
-        if planned.state == rundir.RESTARTED:
-            rundir.set_aside(planned.directory)
+        if planned.state == run_directory.RESTARTED:
+            run_directory.set_aside(planned.directory)
     results = plan.pending[0].directory.parents[1]
     groups = make_groups(plan)
     found = launch(_Work(groups, observer), len(groups), plan.hydra_overrides, results, config_dir)
@@ -127,7 +127,7 @@ def _runs_at_once(runs: Sequence[PlannedRun], *, leaves_process: bool) -> int:
 def check(plan: Plan) -> None:
     """Load every data set, ask for every device and every directory. Raises ConfigError or DataError."""
     for planned in plan.pending:
-        rundir.refuse_locked(planned.directory, planned.config)
+        run_directory.refuse_locked(planned.directory, planned.config)
     check_devices(plan.pending)
     for data in {r.config.data: None for r in plan.pending}:
         sources.load(data)

@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from resdepth.files import replacing
+from resdepth.results.atomic import replacing
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 150,

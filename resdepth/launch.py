@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from resdepth.config.compose import initialized_hydra
 from resdepth.config.hydra_errors import one_line_errors
 from resdepth.errors import ResdepthError, RunError
-from resdepth.rundir import HeldElsewhereError, locked
+from resdepth.results.run_directory import HeldElsewhereError, locked
 
 
 @dataclass

@@ -22,9 +22,9 @@ from matplotlib.ticker import MaxNLocator
 
 from resdepth.errors import ConfigError
 from resdepth.figures import STYLE, save_figure
+from resdepth.results.table import experiment_folder, read_results, refuse_empty
 from resdepth.settings import RATE, Setting, final_rows, rate_sweeps, results, settings, variants_in
 from resdepth.summary import at_best_rate
-from resdepth.tables import experiment_folder, read_results, refuse_empty
 
 # What the dashed and the solid line of `curves` show, and the axis' label.
 METRICS = {

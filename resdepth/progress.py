@@ -12,7 +12,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
 from resdepth.display import duration, percent
-from resdepth.records import EpochRecord, Outcome
+from resdepth.results.metrics import EpochRecord
+from resdepth.results.outcome import Outcome
 from resdepth.sweep import Plan, PlannedRun
 
 _LINE_SECONDS = 2.0

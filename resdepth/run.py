@@ -1,41 +1,27 @@
 """Runs: from a planned run to its directory of results, one at a time or several in turns."""
 
 import contextlib
-import json
 import time
 import traceback
 from collections import deque
 from collections.abc import Generator, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from resdepth import device as devices
-from resdepth import rundir
 from resdepth.config.schema import DataConfig
 from resdepth.data import sources
 from resdepth.data.device_data import ResidentData, reside
 from resdepth.errors import RecordError, ResdepthError, RunError
-from resdepth.files import PART, write_text
 from resdepth.progress import Observer
-from resdepth.records import (
-    CHECKPOINT,
-    ENVIRONMENT,
-    FAILURE,
-    METRICS,
-    OUTCOME,
-    EpochRecord,
-    MetricsWriter,
-    Outcome,
-    read_rows,
-    write_outcome,
-    write_rows,
-)
+from resdepth.results import checkpoint, environment, run_directory
+from resdepth.results.atomic import PART
+from resdepth.results.checkpoint import CHECKPOINT, CheckpointWriter
+from resdepth.results.metrics import METRICS, EpochRecord, MetricsWriter, read_rows, write_rows
+from resdepth.results.outcome import OUTCOME, Outcome, write_outcome
+from resdepth.results.run_directory import FAILURE
 from resdepth.sweep import PlannedRun, longest_first
-from resdepth.training import checkpoint
-from resdepth.training.checkpoint import CheckpointWriter
 from resdepth.training.loop import Tick, Training
 
 # How long to wait where every run on the device is behind; a step of these nets lasts a millisecond.
@@ -83,7 +69,7 @@ def _ticks(planned: PlannedRun, observer: Observer) -> Generator[Tick, None, Out
     try:
         planned.directory.mkdir(parents=True, exist_ok=True)
         # Closed before the lock is let go: a checkpoint may still be on its way.
-        with rundir.locked(planned.directory), contextlib.closing(_epochs(planned, observer)) as epochs:
+        with run_directory.locked(planned.directory), contextlib.closing(_epochs(planned, observer)) as epochs:
             for tick in epochs:
                 if isinstance(tick, Tick):
                     yield tick
@@ -96,7 +82,7 @@ def _ticks(planned: PlannedRun, observer: Observer) -> Generator[Tick, None, Out
             # Only now: without its checkpoint and without an outcome the run would start over.
             if not planned.config.keep_checkpoint:
                 (planned.directory / CHECKPOINT).unlink(missing_ok=True)
-    except rundir.HeldElsewhereError as error:
+    except run_directory.HeldElsewhereError as error:
         # Nothing is written: the directory is the other process's.
         outcome = Outcome("failed", time.perf_counter() - started, str(error))
     except Exception as error:
@@ -113,10 +99,9 @@ def _epochs(planned: PlannedRun, observer: Observer) -> Generator[EpochRecord | 
     training = Training(config, _resident(config.data, config.recipe.normalise, config.recipe.pad, device))
     for leftover in [folder / OUTCOME, folder / FAILURE, *folder.glob(f"*{PART}")]:
         leftover.unlink(missing_ok=True)
-    rundir.write_config(folder, config)
+    run_directory.write_config(folder, config)
     done = _resume(planned, training)
-    environment = {**devices.describe(device), "engine": training.engine}
-    _write_environment(folder / ENVIRONMENT, environment, is_continued=bool(done))
+    environment.write(folder, device, is_continued=bool(done), engine=training.engine)
     observer.began(planned, training.epoch)
     yield from done[-1:]
     saved = time.monotonic()
@@ -166,18 +151,6 @@ def _resume(planned: PlannedRun, training: Training) -> list[EpochRecord]:
         raise RunError(f"{metrics}: holds rows of another run; remove {saved.name} to start the run over")
     write_rows(metrics, rows)
     return rows
-
-
-def _write_environment(path: Path, environment: dict[str, Any], *, is_continued: bool) -> None:
-    """Where the run is executed; where it was begun elsewhere, that too, as `continued_from`."""
-    earlier: dict[str, Any] = {}
-    if is_continued:
-        with contextlib.suppress(OSError, ValueError):
-            earlier = json.loads(path.read_text(encoding="utf-8"))
-    is_same = {**earlier, "continued_from": None} == {**environment, "continued_from": None}
-    before = earlier.get("continued_from") if is_same else earlier
-    whole = {**environment, "continued_from": before} if before else environment
-    write_text(path, json.dumps(whole, indent=2) + "\n")
 
 
 def _failed(planned: PlannedRun, error: Exception, seconds: float) -> Outcome:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from resdepth.config.keys import EXECUTION_KEYS, SHORTCUT_KEYS
-from resdepth.rundir import safe_name
+from resdepth.results.run_directory import safe_name
 from resdepth.variants import VARIANTS
 
 RATE = "recipe.lr"

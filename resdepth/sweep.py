@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from resdepth import host, rundir
+from resdepth import host
 from resdepth.config.compose import Point, expand
 from resdepth.config.keys import run_identity
 from resdepth.config.schema import RunConfig
@@ -12,6 +12,7 @@ from resdepth.data import sources
 from resdepth.data.dataset import Shape
 from resdepth.errors import ConfigError
 from resdepth.models.size import least_bytes, multiply_adds, parameters
+from resdepth.results import run_directory
 from resdepth.training.schedule import Schedule
 
 # What a process that has loaded torch takes for itself, bytes.
@@ -93,7 +94,7 @@ class Plan:
 
     @property
     def pending(self) -> tuple[PlannedRun, ...]:
-        return tuple(run for run in self.runs if run.state != rundir.FINISHED)
+        return tuple(run for run in self.runs if run.state != run_directory.FINISHED)
 
 
 def make_plan(
@@ -126,17 +127,17 @@ def unplaced(overrides: Sequence[str]) -> tuple[PlannedRun, ...]:
     for override in found.hydra_overrides:
         field, _, value = override.partition("=")
         raise ConfigError(field, value, "is for sweeps; a bench measures in this process, so leave it out")
-    return tuple(PlannedRun(p.config, Path(), rundir.NEW, sources.shape(p.config.data)) for p in found.points)
+    return tuple(PlannedRun(p.config, Path(), run_directory.NEW, sources.shape(p.config.data)) for p in found.points)
 
 
 def _place(point: Point, *, restart: bool) -> PlannedRun:
     config = point.config
     mark = sources.fingerprint(config.data)
     config = replace(config, data=replace(config.data, fingerprint=mark))
-    folder = rundir.directory(config, point.differences)
+    folder = run_directory.directory(config, point.differences)
     shape = sources.shape(point.config.data)
     try:
-        state = rundir.state(folder, config, restart=restart)
+        state = run_directory.state(folder, config, restart=restart)
     except OSError as error:
         raise ConfigError(
             "results", config.results, f"{folder} cannot be used ({error.strerror}); say results=FOLDER"

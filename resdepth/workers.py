@@ -18,7 +18,8 @@ from typing import Any, cast
 from resdepth.data import sources
 from resdepth.data.dataset import Dataset
 from resdepth.progress import Observer
-from resdepth.records import EpochRecord, Outcome
+from resdepth.results.metrics import EpochRecord
+from resdepth.results.outcome import Outcome
 from resdepth.sweep import PlannedRun, longest_first
 
 # Fork is unsafe where torch has threads; where there is no fork server a process takes seconds to start.

@@ -16,7 +16,7 @@ from PIL import Image
 from resdepth import cli
 from resdepth.config.schema import DataConfig
 from resdepth.progress import Observer
-from resdepth.records import Outcome
+from resdepth.results.outcome import Outcome
 from resdepth.run import run
 from resdepth.sweep import make_plan
 

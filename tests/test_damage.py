@@ -18,11 +18,11 @@ from test_training import StopAfter, metrics
 from resdepth.execute import execute
 from resdepth.plots import draw
 from resdepth.progress import Observer
-from resdepth.records import read_rows
+from resdepth.results import checkpoint
+from resdepth.results.metrics import read_rows
+from resdepth.results.table import load_results
 from resdepth.run import run
 from resdepth.sweep import make_plan
-from resdepth.tables import load_results
-from resdepth.training import checkpoint
 
 WORDS = ("depth=8", "recipe.epochs=4", "data.limit=128", "device=cpu", "checkpoint_seconds=0")
 PLAIN = "plain-8-s0,data.limit=128,recipe.epochs=4"

@@ -23,10 +23,10 @@ from resdepth.config.compose import expand
 from resdepth.config.keys import known_keys
 from resdepth.config.schema import GROUPS, RunConfig
 from resdepth.errors import RecordError, ResdepthError, RunError
-from resdepth.records import COLUMNS, SCHEMA_VERSION, EpochRecord, read_rows, to_row, write_rows
+from resdepth.results import checkpoint
+from resdepth.results.metrics import COLUMNS, SCHEMA_VERSION, EpochRecord, read_rows, to_row, write_rows
+from resdepth.results.table import read_results
 from resdepth.sweep import Plan, make_plan
-from resdepth.tables import read_results
-from resdepth.training import checkpoint
 
 EXAMPLES = int(os.environ.get("RESDEPTH_EXAMPLES", "50"))
 settings.register_profile(

@@ -13,8 +13,8 @@ import pytest
 from conftest import ROOT, TINY, command
 from test_training import rows
 
-from resdepth.records import read_rows
-from resdepth.rundir import locked
+from resdepth.results.metrics import read_rows
+from resdepth.results.run_directory import locked
 
 KILLS = int(os.environ.get("RESDEPTH_KILLS", "3"))
 WORDS = ("sweep", "depth=8,14", "recipe.epochs=12", "device=cpu", "checkpoint_seconds=0")

@@ -11,7 +11,7 @@ from test_records import RECORD
 
 from resdepth import display
 from resdepth.progress import Lines
-from resdepth.records import Outcome
+from resdepth.results.outcome import Outcome
 from resdepth.sweep import make_plan
 
 

@@ -8,10 +8,11 @@ import pytest
 from conftest import ROOT, command
 
 from resdepth.bench import report
-from resdepth.bench.cost import read_costs, read_sweep_times
+from resdepth.bench.cost import Cost, SweepTime
 from resdepth.cli import app
 from resdepth.config.keys import known_keys
-from resdepth.records import EpochRecord
+from resdepth.results import rows
+from resdepth.results.metrics import EpochRecord
 from resdepth.sweep import make_plan
 
 README = (ROOT / "README.md").read_text()
@@ -33,9 +34,9 @@ BENCHES = re.findall(r"<!-- bench (.*?) -->\n```\n(.*?)```", README, re.DOTALL)
 def test_every_line_of_a_bench_is_its_csvs_own(path, block):
     file = ROOT / path
     if file.name == "sweep.csv":
-        said = [report.sweep_line(row) for row in read_sweep_times(file)]
+        said = [report.sweep_line(row) for row in rows.read(file, SweepTime)]
     else:
-        costs = read_costs(file)
+        costs = rows.read(file, Cost)
         said = [*map(report.line, costs), *report.findings(costs)]
     lines = block.splitlines()
     assert len(lines) > 2

@@ -7,17 +7,8 @@ import pandas as pd
 import pytest
 
 from resdepth.errors import RecordError
-from resdepth.records import (
-    COLUMNS,
-    EpochRecord,
-    MetricsWriter,
-    Outcome,
-    read_outcome,
-    read_rows,
-    to_row,
-    write_outcome,
-    write_rows,
-)
+from resdepth.results.metrics import COLUMNS, EpochRecord, MetricsWriter, read_rows, to_row, write_rows
+from resdepth.results.outcome import Outcome, read_outcome, write_outcome
 
 RECORD = EpochRecord(
     schema_version=1, dataset="digits", model="conv", variant="plain", depth=20, shortcut="none", seed=0, epoch=1,

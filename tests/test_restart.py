@@ -12,16 +12,16 @@ from test_faults import lines_of, nothing
 from test_kill import all_rows
 from test_training import metrics, training
 
-import resdepth.files
+import resdepth.results.atomic
 from resdepth.display import print_summary
 from resdepth.errors import ConfigError
 from resdepth.execute import execute
 from resdepth.progress import Observer
+from resdepth.results import checkpoint
+from resdepth.results.checkpoint import CheckpointWriter
+from resdepth.results.table import load_results
 from resdepth.run import run
 from resdepth.sweep import make_plan
-from resdepth.tables import load_results
-from resdepth.training import checkpoint
-from resdepth.training.checkpoint import CheckpointWriter
 
 WORDS = ("depth=8", "variant=plain", "recipe.epochs=4", "data.limit=128", "device=cpu")
 RUN = "plain-8-s0,data.limit=128,recipe.epochs=4"
@@ -132,7 +132,7 @@ class Disk:
 
 def test_epochs_go_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     disk = Disk()
-    monkeypatch.setattr(resdepth.files.os, "fsync", disk.fsync)
+    monkeypatch.setattr(resdepth.results.atomic.os, "fsync", disk.fsync)
     (planned,) = make_plan([*WORDS, "checkpoint_seconds=0", "keep_checkpoint=true"]).runs
     path = planned.directory / "checkpoint.pt"
     seen = []
@@ -174,7 +174,7 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_run_in_one_line_and_leave
             raise OSError(5, "Input/output error")
 
     (planned,) = make_plan([*WORDS, "checkpoint_seconds=0"]).runs
-    monkeypatch.setattr(resdepth.files.os, "fsync", fails_on_the_checkpoint)
+    monkeypatch.setattr(resdepth.results.atomic.os, "fsync", fails_on_the_checkpoint)
     outcome = run(planned, Observer())
     assert outcome.state == "failed"
     assert outcome.message == (

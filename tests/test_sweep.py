@@ -13,7 +13,7 @@ from resdepth import display
 from resdepth.errors import ConfigError, RecordError
 from resdepth.execute import estimate_seconds, execute
 from resdepth.progress import Observer
-from resdepth.records import read_rows, write_rows
+from resdepth.results.metrics import read_rows, write_rows
 from resdepth.sweep import make_plan
 
 

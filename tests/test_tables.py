@@ -11,13 +11,14 @@ import yaml
 from conftest import train_here
 
 import resdepth
-from resdepth import rundir
 from resdepth.config.schema import DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError
-from resdepth.records import SCHEMA_VERSION, EpochRecord, Outcome, write_outcome, write_rows
+from resdepth.results import run_directory
+from resdepth.results.metrics import SCHEMA_VERSION, EpochRecord, write_rows
+from resdepth.results.outcome import Outcome, write_outcome
+from resdepth.results.table import load_results, read_results
 from resdepth.settings import final_rows, settings
 from resdepth.summary import at_best_rate, best_rates, summarise, verdict
-from resdepth.tables import load_results, read_results
 
 
 def write_run(results, variant="plain", depth=20, seed=0, train_error=1.0, test_error=2.0, **keys):
@@ -33,9 +34,9 @@ def write_run(results, variant="plain", depth=20, seed=0, train_error=1.0, test_
     )  # fmt: skip
     defaults = {"recipe.lr": 0.02, "model.shortcut": "A"}
     given = {"recipe.lr": lr, "model.shortcut": shortcut}
-    folder = rundir.directory(config, [(k, v) for k, v in given.items() if v != defaults[k]])
+    folder = run_directory.directory(config, [(k, v) for k, v in given.items() if v != defaults[k]])
     folder.mkdir(parents=True)
-    rundir.write_config(folder, config)
+    run_directory.write_config(folder, config)
     row = EpochRecord(
         SCHEMA_VERSION, dataset, "conv", variant, depth, config.shortcut, seed, 1, 12, lr, 2.0, 50.0, float("nan"),
         2.0, 60.0, 0.5,

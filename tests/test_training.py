@@ -13,10 +13,10 @@ from resdepth.config.schema import DataConfig, RecipeConfig, RunConfig
 from resdepth.data import sources
 from resdepth.data.device_data import reside
 from resdepth.progress import Observer
-from resdepth.records import read_rows, to_row
+from resdepth.results import checkpoint
+from resdepth.results.metrics import read_rows, to_row
 from resdepth.run import run
 from resdepth.sweep import make_plan
-from resdepth.training import checkpoint
 from resdepth.training.evaluation import Evaluation
 from resdepth.training.loop import Training
 from resdepth.training.sgd import SGD

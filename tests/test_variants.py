@@ -7,10 +7,10 @@ from conftest import TINY
 from resdepth.execute import execute
 from resdepth.plots import draw
 from resdepth.progress import Observer
+from resdepth.results.table import load_results
 from resdepth.settings import settings
 from resdepth.summary import summarise, verdict
 from resdepth.sweep import make_plan
-from resdepth.tables import load_results
 from resdepth.variants import VARIANTS, Variant
 
 

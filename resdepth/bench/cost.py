@@ -1,14 +1,8 @@
 """The rows of bench.csv and sweep.csv. Standard library only."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-from resdepth.files import write_text
-from resdepth.records import column
+from resdepth.results.rows import column
 
 USUAL = "usual loop"
 
@@ -53,33 +47,3 @@ class SweepTime:
     way: str = column("how the runs were trained")
     seconds: float = column("wall time, the program's start included where it is this program")
     ratio: float = column("to the plain loop's time")
-
-
-def write(path: Path, rows: Sequence[Cost] | Sequence[SweepTime]) -> None:
-    """Write rows as CSV, whole or not at all; six digits say all that a timing holds."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(f.name for f in fields(rows[0]))
-    writer.writerows(_cells(asdict(row).values()) for row in rows)
-    write_text(path, text.getvalue())
-
-
-def read_costs(path: Path) -> list[Cost]:
-    """The rows of a bench.csv."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [Cost(**{f.name: _parsed(f.type, row[f.name]) for f in fields(Cost)}) for row in csv.DictReader(file)]
-
-
-def read_sweep_times(path: Path) -> list[SweepTime]:
-    """The rows of a sweep.csv."""
-    with path.open(encoding="utf-8", newline="") as file:
-        found = csv.DictReader(file)
-        return [SweepTime(**{f.name: _parsed(f.type, row[f.name]) for f in fields(SweepTime)}) for row in found]
-
-
-def _parsed(kind: Any, text: str) -> Any:
-    return text == "True" if kind is bool else kind(text)
-
-
-def _cells(values: Iterable[Any]) -> list[str]:
-    return [format(value, ".6g") if isinstance(value, float) else str(value) for value in values]

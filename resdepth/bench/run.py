@@ -1,6 +1,5 @@
 """`resdepth bench`: measure, and leave the CSV, its figure and the environment in a folder."""
 
-import json
 import re
 import subprocess
 import sys
@@ -10,17 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resdepth import device as devices
-from resdepth import rundir
 from resdepth.bench import report
-from resdepth.bench.cost import Cost, SweepTime, write
+from resdepth.bench.cost import Cost, SweepTime
 from resdepth.bench.measure import measure
 from resdepth.bench.usual import plain_sweep_seconds
 from resdepth.display import console
 from resdepth.errors import ConfigError, RunError
 from resdepth.execute import check_devices
 from resdepth.figures import save_figure
-from resdepth.files import write_text
-from resdepth.records import ENVIRONMENT
+from resdepth.results import environment, rows, run_directory
+from resdepth.results.environment import ENVIRONMENT
 from resdepth.sweep import PlannedRun, unplaced
 
 _WAYS = {
@@ -39,7 +37,7 @@ def bench_steps(overrides: Sequence[str], out: Path | None, at_once: Sequence[in
         console().print(report.line(cost))
         costs.append(cost)
         # After each, so that a bench that is broken off has its rows.
-        write(folder / "bench.csv", costs)
+        rows.write(folder / "bench.csv", costs)
     for finding in report.findings(costs):
         console().print(finding)
     if any(not cost.note for cost in costs):
@@ -53,12 +51,12 @@ def bench_sweep(overrides: Sequence[str], out: Path | None) -> Path:
     folder, device = _folder(runs, out, "sweep"), devices.resolve(runs[0].config.device)
     devices.set_precision(runs[0].config.precision, device)
     name, sweep = devices.device_name(device), " ".join(overrides)
-    rows: list[SweepTime] = []
+    times: list[SweepTime] = []
     for way, words in _WAYS.items():
         seconds = _sweep_seconds([*overrides, words]) if words else plain_sweep_seconds(runs, device)
-        rows.append(SweepTime(name, sweep, way, seconds, seconds / (rows[0].seconds if rows else seconds)))
-        console().print(report.sweep_line(rows[-1]))
-        write(folder / "sweep.csv", rows)
+        times.append(SweepTime(name, sweep, way, seconds, seconds / (times[0].seconds if times else seconds)))
+        console().print(report.sweep_line(times[-1]))
+        rows.write(folder / "sweep.csv", times)
     return folder
 
 
@@ -83,9 +81,9 @@ def _folder(runs: Sequence[PlannedRun], out: Path | None, what: str) -> Path:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             if not (folder / ENVIRONMENT).is_file():
                 raise ConfigError("--out", folder, "exists and holds no bench; choose another folder")
-            rundir.set_aside(folder)
+            run_directory.set_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / ENVIRONMENT, json.dumps(devices.describe(device), indent=2) + "\n")
+        environment.write(folder, device)
     except OSError as error:
         raise ConfigError("--out", folder, f"cannot be written to ({error.strerror}); say --out FOLDER") from error
     return folder

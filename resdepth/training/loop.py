@@ -14,7 +14,7 @@ from resdepth.data.augment import draw_order
 from resdepth.data.device_data import ResidentData
 from resdepth.data.seeding import INITIALISATION, generator
 from resdepth.models.build import build
-from resdepth.records import SCHEMA_VERSION, EpochRecord
+from resdepth.results.metrics import SCHEMA_VERSION, EpochRecord
 from resdepth.training import engine
 from resdepth.training.evaluation import Evaluation
 from resdepth.training.schedule import Schedule, warms_up

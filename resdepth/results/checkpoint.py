@@ -17,9 +17,10 @@ import torch
 from resdepth.config.keys import run_identity
 from resdepth.config.schema import RunConfig
 from resdepth.errors import RunError
-from resdepth.files import replacing
-from resdepth.rundir import differences
+from resdepth.results.atomic import replacing
+from resdepth.results.run_directory import differences
 
+CHECKPOINT = "checkpoint.pt"
 _FORMAT = 2
 _MAGIC = b"resdepth-checkpoint "
 _OVER = "remove it and its run starts over"

@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from resdepth import rundir
 from resdepth.config.checks import expanded
 from resdepth.config.schema import COMMITTED
 from resdepth.errors import ConfigError, RecordError
-from resdepth.records import COLUMNS, METRICS, read_run
+from resdepth.results import run_directory
+from resdepth.results.metrics import COLUMNS, METRICS
+from resdepth.results.run_directory import read_run
 
 RUNNING = "running"
 _IN_CSV = {"depth", "variant", "seed", "data.name", "model.name", "name"}
@@ -22,7 +23,7 @@ def load_results(root: str | Path = "results") -> pd.DataFrame:
     """Every run below `root` as one tidy table: a row per epoch, the CSV's columns and the configuration's keys.
 
     Columns: `experiment` (folder), `run` (its directory), `state` (finished, diverged, failed, running), the columns of
-    metrics.csv (see `resdepth.records.EpochRecord` for units), and each key of config.yaml, dotted, as `recipe.lr`.
+    metrics.csv (units: `resdepth.results.metrics.EpochRecord`), and each key of config.yaml, dotted, as `recipe.lr`.
     A file that cannot be read is left out with a warning. Raises ConfigError if `root` does not exist.
     """
     table, problems = read_results(Path(root))
@@ -69,7 +70,7 @@ def _run_folders(root: Path) -> Iterator[Path]:
 def _read_run(root: Path, folder: Path) -> pd.DataFrame:
     records, outcome = read_run(folder)
     rows = pd.DataFrame([asdict(row) for row in records], columns=list(COLUMNS))
-    config = rundir.read_config(folder)
+    config = run_directory.read_config(folder)
     is_below = root in folder.parent.parents
     rows.insert(
         0, "experiment", (folder.parent.relative_to(root).as_posix() if is_below else folder.resolve().parent.name)

@@ -23,10 +23,12 @@ from resdepth.config.checks import expanded
 from resdepth.config.keys import EXECUTION_KEYS, SHORTCUT_KEYS, flatten, identity, run_identity
 from resdepth.config.schema import RunConfig
 from resdepth.errors import ConfigError, RecordError, RunError
-from resdepth.files import ASIDE, PART, write_text
-from resdepth.records import CONFIG, FAILURE, LOCK, OUTCOME, read_outcome, read_run
+from resdepth.results.atomic import ASIDE, PART, write_text
+from resdepth.results.metrics import METRICS, EpochRecord, _text_of, read_rows
+from resdepth.results.outcome import OUTCOME, Outcome, read_outcome
 from resdepth.variants import VARIANTS
 
+CONFIG, FAILURE, LOCK = "config.yaml", "failure.txt", ".lock"
 NEW, FINISHED, CONTINUED, FAILED = "new", "finished", "to be continued", "failed before, to be tried again"
 RESTARTED = "to be started over"
 _AWAY = "move its folder away, or start it over with --restart"
@@ -196,3 +198,19 @@ def differences(there: Mapping[str, Any], config: RunConfig) -> str:
     odd = [k for k, v in here.items() if there.get(k, defaults.get(k)) != v]
     listed = ", ".join(f"{k}={there.get(k, defaults.get(k))} there, {here[k]} here" for k in odd[:3])
     return f"{listed} and {len(odd) - 3} more" if len(odd) > 3 else listed
+
+
+def read_run(folder: Path) -> tuple[list[EpochRecord], "Outcome | None"]:
+    """A run's rows and how it ended; None while it runs or where it was broken off.
+
+    Raises RecordError for a file that cannot be read, and where a run has ended without all of its rows.
+    """
+    path, outcome = folder / METRICS, read_outcome(folder)
+    rows = read_rows(path)
+    if outcome is not None and outcome.is_result:
+        again = "though the run has ended; move its folder away to train it again"
+        if not rows:
+            raise RecordError(f"{path}: holds no row, {again}")
+        if not _text_of(path).endswith("\n"):
+            raise RecordError(f"{path}: line {len(rows) + 2} is torn, {again}")
+    return rows, outcome

@@ -6,32 +6,19 @@ outcome.json    how the run ended; absent while it runs
 
 import csv
 import io
-import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from resdepth.errors import RecordError
-from resdepth.files import write_text
+from resdepth.results.atomic import write_text
+from resdepth.results.rows import column
 
 SCHEMA_VERSION = 1
-METRICS, CONFIG, ENVIRONMENT, OUTCOME, CHECKPOINT, FAILURE, LOCK = (
-    "metrics.csv",
-    "config.yaml",
-    "environment.json",
-    "outcome.json",
-    "checkpoint.pt",
-    "failure.txt",
-    ".lock",
-)
-
-
-def column(meaning: str, unit: str = "") -> Any:
-    """A field that is a column of a CSV, with what it means and in what unit."""
-    return field(metadata={"meaning": meaning, "unit": unit})
+METRICS = "metrics.csv"
 
 
 @dataclass(frozen=True)
@@ -137,22 +124,6 @@ def read_rows(path: Path) -> list[EpochRecord]:
     return records
 
 
-def read_run(folder: Path) -> tuple[list[EpochRecord], "Outcome | None"]:
-    """A run's rows and how it ended; None while it runs or where it was broken off.
-
-    Raises RecordError for a file that cannot be read, and where a run has ended without all of its rows.
-    """
-    path, outcome = folder / METRICS, read_outcome(folder)
-    rows = read_rows(path)
-    if outcome is not None and outcome.is_result:
-        again = "though the run has ended; move its folder away to train it again"
-        if not rows:
-            raise RecordError(f"{path}: holds no row, {again}")
-        if not _text_of(path).endswith("\n"):
-            raise RecordError(f"{path}: line {len(rows) + 2} is torn, {again}")
-    return rows, outcome
-
-
 def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -199,39 +170,3 @@ def write_rows(path: Path, records: Iterable[EpochRecord]) -> None:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *map(to_row, records)])
     write_text(path, text.getvalue())
-
-
-STATES = ("finished", "diverged", "failed")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: finished, diverged (a result too) or failed, with the reason."""
-
-    state: str
-    seconds: float
-    message: str = ""
-
-    @property
-    def is_result(self) -> bool:
-        return self.state in ("finished", "diverged")
-
-
-def write_outcome(folder: Path, outcome: Outcome) -> None:
-    write_text(folder / OUTCOME, json.dumps(asdict(outcome), indent=2) + "\n")
-
-
-def read_outcome(folder: Path) -> Outcome | None:
-    """How the run in this folder ended; None while it runs or where it was broken off."""
-    path = folder / OUTCOME
-    if not path.exists():
-        return None
-    try:
-        outcome = Outcome(**json.loads(path.read_text(encoding="utf-8")))
-        is_one = outcome.state in STATES and isinstance(outcome.message, str)
-        if not is_one or not math.isfinite(outcome.seconds):
-            raise ValueError(f"it is no outcome of a run; its state is one of {', '.join(STATES)}")
-        return outcome
-    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RecordError(f"{path}: cannot be read: {reason}; remove it to continue the run") from error

@@ -1,0 +1,45 @@
+"""outcome.json: how a run ended."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from resdepth.errors import RecordError
+from resdepth.results.atomic import write_text
+
+OUTCOME = "outcome.json"
+STATES = ("finished", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: finished, diverged (a result too) or failed, with the reason."""
+
+    state: str
+    seconds: float
+    message: str = ""
+
+    @property
+    def is_result(self) -> bool:
+        return self.state in ("finished", "diverged")
+
+
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    write_text(folder / OUTCOME, json.dumps(asdict(outcome), indent=2) + "\n")
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    """How the run in this folder ended; None while it runs or where it was broken off."""
+    path = folder / OUTCOME
+    if not path.exists():
+        return None
+    try:
+        outcome = Outcome(**json.loads(path.read_text(encoding="utf-8")))
+        is_one = outcome.state in STATES and isinstance(outcome.message, str)
+        if not is_one or not math.isfinite(outcome.seconds):
+            raise ValueError(f"it is no outcome of a run; its state is one of {', '.join(STATES)}")
+        return outcome
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecordError(f"{path}: cannot be read: {reason}; remove it to continue the run") from error

@@ -1,0 +1,37 @@
+"""Frozen dataclasses as rows of a CSV file: a field is a column, declared with its meaning and unit."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import astuple, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from resdepth.results.atomic import write_text
+
+Row = TypeVar("Row")
+
+
+def column(meaning: str, unit: str = "") -> Any:
+    """Declare a dataclass field that is a CSV column, with its meaning and unit."""
+    return field(metadata={"meaning": meaning, "unit": unit})
+
+
+def write(path: Path, rows: Sequence[Any]) -> None:
+    """Write the rows, all of one dataclass, as a CSV file atomically; floats have six significant digits."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(f.name for f in fields(rows[0]))
+    writer.writerows([f"{v:.6g}" if isinstance(v, float) else v for v in astuple(row)] for row in rows)
+    write_text(path, text.getvalue())
+
+
+def read(path: Path, kind: type[Row]) -> list[Row]:
+    """Read the rows of a CSV file that `write` wrote. Raises KeyError or ValueError for another file."""
+    parsers = {f.name: _parse_bool if f.type is bool else f.type for f in fields(kind)}  # type: ignore[arg-type]
+    with path.open(encoding="utf-8", newline="") as file:
+        return [kind(**{name: parse(row[name]) for name, parse in parsers.items()}) for row in csv.DictReader(file)]  # type: ignore[operator]
+
+
+def _parse_bool(text: str) -> bool:
+    return text == "True"
