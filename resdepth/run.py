@@ -22,7 +22,7 @@ from resdepth.results.metrics import METRICS, EpochRecord, MetricsWriter, read_r
 from resdepth.results.outcome import OUTCOME, Outcome, write_outcome
 from resdepth.results.run_directory import FAILURE
 from resdepth.sweep import PlannedRun, longest_first
-from resdepth.training.loop import Tick, Training
+from resdepth.training.trainer import Tick, Training
 
 # How long to wait where every run on the device is behind; a step of these nets lasts a millisecond.
 _TURN_SECONDS = 5e-5

@@ -16,7 +16,8 @@ from resdepth import device as devices
 from resdepth.data.augment import draw_order
 from resdepth.errors import ConfigError
 from resdepth.models.conv import Block
-from resdepth.training import engine, graph
+from resdepth.training import cuda_graph as graph
+from resdepth.training import engine
 
 
 def gradients(t, dtype=torch.float32):

@@ -18,8 +18,8 @@ from resdepth.results.metrics import read_rows, to_row
 from resdepth.run import run
 from resdepth.sweep import make_plan
 from resdepth.training.evaluation import Evaluation
-from resdepth.training.loop import Training
 from resdepth.training.sgd import SGD
+from resdepth.training.trainer import Training
 
 CPU = torch.device("cpu")
 SHORT = RecipeConfig(epochs=3, iterations=None, lr=0.02, batch_size=32, pad=1)

@@ -19,7 +19,7 @@ from resdepth.data.device_data import reside
 from resdepth.data.seeding import generator
 from resdepth.sweep import PlannedRun
 from resdepth.training import engine
-from resdepth.training.loop import Training
+from resdepth.training.trainer import Training
 
 # A window is timed as a whole, so that waiting for its end does not count at every step.
 _STEPS_IN_WINDOW = {"cpu": 1, "mps": 10, "cuda": 20}

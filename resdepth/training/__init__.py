@@ -1,1 +1,1 @@
-"""How a net is trained: the schedule, the step, the loop over epochs, the checkpoint."""
+"""One net's training."""

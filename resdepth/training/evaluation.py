@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resdepth.data.device_data import ResidentData
-from resdepth.training.graph import Captured
+from resdepth.training.cuda_graph import Captured
 from resdepth.training.step import forward
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from resdepth.config.schema import RecipeConfig
 from resdepth.data.augment import EpochOrder
 from resdepth.data.device_data import ResidentData
-from resdepth.training.graph import Captured
+from resdepth.training.cuda_graph import Captured
 from resdepth.training.sgd import SGD
 
 # Steps a run may have in flight on a GPU: enough that it never idles, few enough that runs beside it get their turn.
