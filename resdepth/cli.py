@@ -101,7 +101,7 @@ def plot(
     x: Annotated[str, typer.Option("--x", help="What the curves run over: epoch or iteration.")] = "epoch",
 ) -> None:
     """Draw the curves of every experiment under a folder, from the CSV files alone."""
-    from resdepth import plots
+    from resdepth.report import plots
 
     chosen = tuple(dict.fromkeys(part.strip() for part in formats.split(",")))
     for field, values, allowed in (

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from resdepth.errors import ConfigError
+from resdepth.report.comparison import final_rows, rate_sweeps, settings
+from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.results import run_directory
 from resdepth.results.atomic import ASIDE
 from resdepth.results.table import read_results, refuse_empty
-from resdepth.settings import final_rows, rate_sweeps, settings
-from resdepth.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.sweep import Plan
 
 # Above this a sweep says what would be quicker.

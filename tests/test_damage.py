@@ -16,8 +16,8 @@ from test_kill import all_rows
 from test_training import StopAfter, metrics
 
 from resdepth.execute import execute
-from resdepth.plots import draw
 from resdepth.progress import Observer
+from resdepth.report.plots import draw
 from resdepth.results import checkpoint
 from resdepth.results.metrics import read_rows
 from resdepth.results.table import load_results

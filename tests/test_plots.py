@@ -9,10 +9,10 @@ import pytest
 from test_tables import one_setting, write_run
 
 from resdepth.errors import ConfigError
-from resdepth.plots import depth_colours, draw, draw_curves, draw_depth, draw_rates, plot
+from resdepth.report.comparison import settings
+from resdepth.report.plots import depth_colours, draw, draw_curves, draw_depth, draw_rates, plot
 from resdepth.results.metrics import read_rows, write_rows
 from resdepth.results.table import load_results
-from resdepth.settings import settings
 
 
 @pytest.fixture(autouse=True)

@@ -13,12 +13,12 @@ from conftest import train_here
 import resdepth
 from resdepth.config.schema import DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError
+from resdepth.report.comparison import final_rows, settings
+from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.results import run_directory
 from resdepth.results.metrics import SCHEMA_VERSION, EpochRecord, write_rows
 from resdepth.results.outcome import Outcome, write_outcome
 from resdepth.results.table import load_results, read_results
-from resdepth.settings import final_rows, settings
-from resdepth.summary import at_best_rate, best_rates, summarise, verdict
 
 
 def write_run(results, variant="plain", depth=20, seed=0, train_error=1.0, test_error=2.0, **keys):

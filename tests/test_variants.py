@@ -5,11 +5,11 @@ import pytest
 from conftest import TINY
 
 from resdepth.execute import execute
-from resdepth.plots import draw
 from resdepth.progress import Observer
+from resdepth.report.comparison import settings
+from resdepth.report.plots import draw
+from resdepth.report.summary import summarise, verdict
 from resdepth.results.table import load_results
-from resdepth.settings import settings
-from resdepth.summary import summarise, verdict
 from resdepth.sweep import make_plan
 from resdepth.variants import VARIANTS, Variant
 

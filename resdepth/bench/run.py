@@ -16,7 +16,7 @@ from resdepth.bench.usual import plain_sweep_seconds
 from resdepth.display import console
 from resdepth.errors import ConfigError, RunError
 from resdepth.execute import check_devices
-from resdepth.figures import save_figure
+from resdepth.report.style import save_figure
 from resdepth.results import environment, rows, run_directory
 from resdepth.results.environment import ENVIRONMENT
 from resdepth.sweep import PlannedRun, unplaced

@@ -21,10 +21,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resdepth.errors import ConfigError
-from resdepth.figures import STYLE, save_figure
+from resdepth.report.comparison import RATE, Setting, final_rows, rate_sweeps, results, settings, variants_in
+from resdepth.report.style import STYLE, save_figure
+from resdepth.report.summary import at_best_rate
 from resdepth.results.table import experiment_folder, read_results, refuse_empty
-from resdepth.settings import RATE, Setting, final_rows, rate_sweeps, results, settings, variants_in
-from resdepth.summary import at_best_rate
 
 # What the dashed and the solid line of `curves` show, and the axis' label.
 METRICS = {

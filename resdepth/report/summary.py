@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from resdepth.paper import paper_test_error, reproduced_test_errors
-from resdepth.settings import RATE, Setting, final_rows, results, variants_in
+from resdepth.report.comparison import RATE, Setting, final_rows, results, variants_in
+from resdepth.report.paper import paper_test_error, reproduced_test_errors
 
 # Percentage points of training error below which two nets are said to train equally well.
 _EQUAL = 1.0
