@@ -14,7 +14,7 @@ from resdepth.output import Output
 from resdepth.signals import stopped_by_signals
 
 if TYPE_CHECKING:
-    from resdepth.sweep import Plan
+    from resdepth.sweep.plan import Plan
 
 app = typer.Typer(
     name="resdepth",
@@ -71,7 +71,7 @@ def sweep(
     config_dir: ConfigDir = None,
 ) -> None:
     """Train a net at every point of the sweep, plain and residual unless variant= says otherwise."""
-    from resdepth.sweep import make_plan
+    from resdepth.sweep.plan import make_plan
 
     _carry_out(make_plan(overrides or [], config_dir, restart=restart), dry_run, quiet, config_dir)
 
@@ -85,7 +85,7 @@ def train(
     config_dir: ConfigDir = None,
 ) -> None:
     """Train one net: a sweep of one point."""
-    from resdepth.sweep import make_plan
+    from resdepth.sweep.plan import make_plan
 
     _carry_out(make_plan(overrides or [], config_dir, swept=False, restart=restart), dry_run, quiet, config_dir)
 
@@ -159,13 +159,14 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
         display.print_plan(plan)
         return
     if len(plan.pending) > 1 and not plan.leaves_process:
-        from resdepth import workers
         from resdepth.host import cores
+        from resdepth.sweep import processes as workers
 
         if cores() > 1 and {run.config.device for run in plan.pending} <= {"auto", "cpu"}:
             workers.prepare()  # it loads torch while this process does
-    from resdepth.execute import check, execute
     from resdepth.progress import choose_observer
+    from resdepth.sweep.launch import execute
+    from resdepth.sweep.preflight import check
 
     check(plan)
     if not quiet:
@@ -183,7 +184,7 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
 
 def _estimate(plan: "Plan") -> None:
     from resdepth import device, display
-    from resdepth.execute import estimate_seconds
+    from resdepth.sweep.preflight import estimate_seconds
 
     seconds = estimate_seconds(plan) if plan.pending else None
     if seconds is not None:

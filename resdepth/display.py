@@ -14,7 +14,7 @@ from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.results import run_directory
 from resdepth.results.atomic import ASIDE
 from resdepth.results.table import read_results, refuse_empty
-from resdepth.sweep import Plan
+from resdepth.sweep.plan import Plan
 
 # Above this a sweep says what would be quicker.
 _LONG_SECONDS = 3600.0

@@ -14,7 +14,8 @@ from rich.table import Column
 from resdepth.display import duration, percent
 from resdepth.results.metrics import EpochRecord
 from resdepth.results.outcome import Outcome
-from resdepth.sweep import Plan, PlannedRun
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import Plan, PlannedRun
 
 _LINE_SECONDS = 2.0
 _SHOW_SECONDS = 0.05  # a step of a small net is shorter
@@ -32,15 +33,6 @@ def choose_observer(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], "Observ
     else:
         with Live(plan) as live:
             yield lambda: live
-
-
-class Observer:
-    """Who is told how the runs go, of which several may be under way. This one says nothing; the others build on it."""
-
-    def began(self, run: PlannedRun, epochs_done: int) -> None: ...
-    def stepped(self, run: PlannedRun, iteration: int) -> None: ...
-    def recorded(self, run: PlannedRun, record: EpochRecord) -> None: ...
-    def ended(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None: ...
 
 
 def _ending(run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> str:

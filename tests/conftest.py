@@ -15,10 +15,10 @@ from PIL import Image
 
 from resdepth import cli
 from resdepth.config.schema import DataConfig
-from resdepth.progress import Observer
 from resdepth.results.outcome import Outcome
-from resdepth.run import run
-from resdepth.sweep import make_plan
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import make_plan
+from resdepth.sweep.run import run
 
 ROOT = Path(__file__).resolve().parent.parent
 # One thread: faster for nets this small, and the tests do not wait for each other's cores.

@@ -18,8 +18,10 @@ from conftest import ROOT, command, write_folder, write_npz
 from downloads import OFFERS, Server, serving
 from PIL import Image
 
-from resdepth import cli, execute, host
+from resdepth import cli, host
+from resdepth.config.schema import DataConfig
 from resdepth.data import sources
+from resdepth.sweep import launch, preflight
 
 # Words of the command line -> the beginning of the line. A tuple where a word holds white space or nothing.
 SWEEP = {
@@ -941,8 +943,8 @@ class Said:
 def resdepth(tmp_path, monkeypatch, capfd):
     """The command in this process, in an empty folder, unable to train."""
     monkeypatch.chdir(tmp_path)
-    for name in ("launch", "estimate_seconds"):
-        monkeypatch.setattr(execute, name, lambda *_, **__: pytest.fail("something was trained"))
+    for module, name in ((launch, "launch"), (preflight, "estimate_seconds")):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("something was trained"))
     # What another case has read from a file of the same name.
     sources._held.clear()
     sources.fingerprint.cache_clear()
@@ -1056,7 +1058,7 @@ def test_a_download_that_fails_is_one_line_and_the_next_try_gets_the_data(source
         assert not (tmp_path / "results").exists()
     with serving() as server:
         OFFERS[source](monkeypatch, server)
-        data = sources.load(sources.DataConfig(source=source, root="root"))
+        data = sources.load(DataConfig(source=source, root="root"))
     assert (len(data.train.labels), len(data.test.labels)) == {"cifar10": (100, 20), "mnist": (40, 20)}[source]
 
 
@@ -1064,7 +1066,7 @@ def test_a_download_that_fails_is_one_line_and_the_next_try_gets_the_data(source
 def test_what_was_unpacked_by_half_is_not_taken_for_good(source, resdepth, tmp_path, monkeypatch):
     with serving() as server:
         OFFERS[source](monkeypatch, server)
-        config = sources.DataConfig(source=source, root="root")
+        config = DataConfig(source=source, root="root")
         whole = sources.load(config)
         name = {"cifar10": "data_batch_1", "mnist": "train-images-idx3-ubyte"}[source]
         (file,) = (tmp_path / "root").rglob(name)

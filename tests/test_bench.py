@@ -15,7 +15,7 @@ from resdepth.config.schema import ModelConfig
 from resdepth.errors import ConfigError
 from resdepth.models.build import build
 from resdepth.models.size import conv_outputs
-from resdepth.sweep import unplaced
+from resdepth.sweep.plan import unplaced
 
 TINY_STEP = ("depth=8", "variant=plain", "device=cpu", "recipe.batch_size=16")
 

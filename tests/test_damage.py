@@ -15,14 +15,14 @@ from test_faults import lines_of, nothing
 from test_kill import all_rows
 from test_training import StopAfter, metrics
 
-from resdepth.execute import execute
-from resdepth.progress import Observer
 from resdepth.report.plots import draw
 from resdepth.results import checkpoint
 from resdepth.results.metrics import read_rows
 from resdepth.results.table import load_results
-from resdepth.run import run
-from resdepth.sweep import make_plan
+from resdepth.sweep.launch import execute
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import make_plan
+from resdepth.sweep.run import run
 
 WORDS = ("depth=8", "recipe.epochs=4", "data.limit=128", "device=cpu", "checkpoint_seconds=0")
 PLAIN = "plain-8-s0,data.limit=128,recipe.epochs=4"

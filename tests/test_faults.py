@@ -11,11 +11,11 @@ import torch
 from conftest import command_with
 from test_kill import all_rows
 
-import resdepth.run
 import resdepth.sweep
-from resdepth.execute import execute
-from resdepth.progress import Observer
-from resdepth.sweep import make_plan
+import resdepth.sweep.run
+from resdepth.sweep.launch import execute
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import make_plan
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="causes its faults by POSIX limits and rights")
 
@@ -232,8 +232,8 @@ def test_a_gpu_without_memory_fails_its_run_and_the_others_are_trained(tmp_path,
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
         return training(config, data)
 
-    training = resdepth.run.Training
-    monkeypatch.setattr(resdepth.run, "Training", runs_out_on_plain)
+    training = resdepth.sweep.run.Training
+    monkeypatch.setattr(resdepth.sweep.run, "Training", runs_out_on_plain)
     monkeypatch.chdir(tmp_path)
     words = ("depth=8", "recipe.epochs=2", "data.limit=128", "device=cpu", "recipe.batch_size=3")
     plain, residual = execute(make_plan(words), Observer)

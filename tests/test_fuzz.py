@@ -26,7 +26,7 @@ from resdepth.errors import RecordError, ResdepthError, RunError
 from resdepth.results import checkpoint
 from resdepth.results.metrics import COLUMNS, SCHEMA_VERSION, EpochRecord, read_rows, to_row, write_rows
 from resdepth.results.table import read_results
-from resdepth.sweep import Plan, make_plan
+from resdepth.sweep.plan import Plan, make_plan
 
 EXAMPLES = int(os.environ.get("RESDEPTH_EXAMPLES", "50"))
 settings.register_profile(

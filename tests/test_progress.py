@@ -12,7 +12,7 @@ from test_records import RECORD
 from resdepth import display
 from resdepth.progress import Lines
 from resdepth.results.outcome import Outcome
-from resdepth.sweep import make_plan
+from resdepth.sweep.plan import make_plan
 
 
 def in_a_terminal(*words, cwd, columns):

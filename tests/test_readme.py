@@ -13,7 +13,7 @@ from resdepth.cli import app
 from resdepth.config.keys import known_keys
 from resdepth.results import rows
 from resdepth.results.metrics import EpochRecord
-from resdepth.sweep import make_plan
+from resdepth.sweep.plan import make_plan
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"<!-- resdepth (.*?) -->\n```\n(.*?)```", README, re.DOTALL)

@@ -15,13 +15,13 @@ from test_training import metrics, training
 import resdepth.results.atomic
 from resdepth.display import print_summary
 from resdepth.errors import ConfigError
-from resdepth.execute import execute
-from resdepth.progress import Observer
 from resdepth.results import checkpoint
 from resdepth.results.checkpoint import CheckpointWriter
 from resdepth.results.table import load_results
-from resdepth.run import run
-from resdepth.sweep import make_plan
+from resdepth.sweep.launch import execute
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import make_plan
+from resdepth.sweep.run import run
 
 WORDS = ("depth=8", "variant=plain", "recipe.epochs=4", "data.limit=128", "device=cpu")
 RUN = "plain-8-s0,data.limit=128,recipe.epochs=4"

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from conftest import TINY, train_here
 
-import resdepth.execute
-import resdepth.run
+import resdepth.sweep.preflight
+import resdepth.sweep.run
 from resdepth import display
 from resdepth.errors import ConfigError, RecordError
-from resdepth.execute import estimate_seconds, execute
-from resdepth.progress import Observer
 from resdepth.results.metrics import read_rows, write_rows
-from resdepth.sweep import make_plan
+from resdepth.sweep.launch import execute
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import make_plan
+from resdepth.sweep.preflight import estimate_seconds
 
 
 @pytest.fixture(autouse=True)
@@ -201,14 +202,14 @@ def test_a_launcher_with_processes_of_its_own_does_the_same():
 
 
 def test_one_failed_run_does_not_stop_the_others(monkeypatch):
-    original = resdepth.run.Training
+    original = resdepth.sweep.run.Training
 
     def breaks_on_plain(config, data):
         if config.variant == "plain":
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
         return original(config, data)
 
-    monkeypatch.setattr(resdepth.run, "Training", breaks_on_plain)
+    monkeypatch.setattr(resdepth.sweep.run, "Training", breaks_on_plain)
     plain, residual = execute_here("depth=8", *TINY)
     assert (plain.state, residual.state) == ("failed", "finished")
     assert "recipe.batch_size=64" in plain.message
@@ -233,7 +234,7 @@ def test_what_only_device_or_data_can_tell_is_found_before_the_first_run(words, 
 
 
 def test_the_estimate_grows_with_depth_and_length(monkeypatch):
-    monkeypatch.setattr(resdepth.execute, "_step_seconds", lambda _: 0.01)
+    monkeypatch.setattr(resdepth.sweep.preflight, "_step_seconds", lambda _: 0.01)
 
     def seconds(*words):
         return estimate_seconds(make_plan(["variant=plain", "device=cpu", *words]))

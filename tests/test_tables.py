@@ -256,6 +256,6 @@ def test_tables_and_plots_never_load_torch(small_results, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     failing = subprocess.run(
-        [sys.executable, "-c", "import resdepth.run"], cwd=tmp_path, capture_output=True, check=False
+        [sys.executable, "-c", "import resdepth.sweep.run"], cwd=tmp_path, capture_output=True, check=False
     )
     assert b"out of reach" in failing.stderr  # so the test can fail

@@ -12,11 +12,11 @@ from conftest import TINY, train_here
 from resdepth.config.schema import DataConfig, RecipeConfig, RunConfig
 from resdepth.data import sources
 from resdepth.data.device_data import reside
-from resdepth.progress import Observer
 from resdepth.results import checkpoint
 from resdepth.results.metrics import read_rows, to_row
-from resdepth.run import run
-from resdepth.sweep import make_plan
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import make_plan
+from resdepth.sweep.run import run
 from resdepth.training.evaluation import Evaluation
 from resdepth.training.sgd import SGD
 from resdepth.training.trainer import Training

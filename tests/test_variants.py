@@ -4,13 +4,13 @@ import matplotlib.pyplot as plt
 import pytest
 from conftest import TINY
 
-from resdepth.execute import execute
-from resdepth.progress import Observer
 from resdepth.report.comparison import settings
 from resdepth.report.plots import draw
 from resdepth.report.summary import summarise, verdict
 from resdepth.results.table import load_results
-from resdepth.sweep import make_plan
+from resdepth.sweep.launch import execute
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import make_plan
 from resdepth.variants import VARIANTS, Variant
 
 

@@ -11,17 +11,19 @@ import pytest
 from conftest import TINY, train_here
 from test_kill import WORDS, all_rows, start, wait_for_rows
 
-from resdepth import execute as executing
-from resdepth import host, workers
-from resdepth.execute import execute, make_groups
-from resdepth.progress import Observer
-from resdepth.run import train_in_turns
-from resdepth.sweep import make_plan
+from resdepth import host
+from resdepth.sweep import groups
+from resdepth.sweep import processes as workers
+from resdepth.sweep.groups import make_groups
+from resdepth.sweep.launch import execute
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import make_plan
+from resdepth.sweep.run import train_in_turns
 
 
 @pytest.fixture(autouse=True)
 def _two_cores(monkeypatch):
-    monkeypatch.setattr(executing, "cores", lambda: 2)
+    monkeypatch.setattr(groups, "cores", lambda: 2)
 
 
 def sweep_rows(folder, *words):
@@ -100,9 +102,9 @@ def test_groups(words, expected, tmp_path):
 def test_no_more_run_at_once_than_the_memory_holds(monkeypatch, tmp_path):
     plan = make_plan(["depth=8,14", "variant=plain", "device=cpu", f"results={tmp_path}"])
     one = max(run.memory for run in plan.runs)
-    monkeypatch.setattr(executing.devices, "free_memory", lambda _: 1.5 * one)
+    monkeypatch.setattr(groups.devices, "free_memory", lambda _: 1.5 * one)
     assert make_groups(plan)[0].at_once == 1
-    monkeypatch.setattr(executing.devices, "free_memory", lambda _: 2 * one)
+    monkeypatch.setattr(groups.devices, "free_memory", lambda _: 2 * one)
     assert make_groups(plan)[0].at_once == 2
 
 

@@ -8,7 +8,7 @@ import torch
 
 from resdepth import device as devices
 from resdepth.models.size import conv_outputs
-from resdepth.sweep import PlannedRun
+from resdepth.sweep.plan import PlannedRun
 
 # Of the convolutions' outputs: written and read forward; read, gradient written and read backward.
 _PASSES = 5

@@ -9,7 +9,6 @@ from dataclasses import replace
 import torch
 
 from resdepth import device as devices
-from resdepth import workers
 from resdepth.bench.cost import USUAL, Cost
 from resdepth.bench.floors import floors
 from resdepth.bench.usual import median_and_spread, precision_name, usual_step_seconds
@@ -17,7 +16,8 @@ from resdepth.data.augment import draw_order
 from resdepth.data.dataset import Dataset, Split
 from resdepth.data.device_data import reside
 from resdepth.data.seeding import generator
-from resdepth.sweep import PlannedRun
+from resdepth.sweep import processes as workers
+from resdepth.sweep.plan import PlannedRun
 from resdepth.training import engine
 from resdepth.training.trainer import Training
 

@@ -15,11 +15,11 @@ from resdepth.bench.measure import measure
 from resdepth.bench.usual import plain_sweep_seconds
 from resdepth.display import console
 from resdepth.errors import ConfigError, RunError
-from resdepth.execute import check_devices
 from resdepth.report.style import save_figure
 from resdepth.results import environment, rows, run_directory
 from resdepth.results.environment import ENVIRONMENT
-from resdepth.sweep import PlannedRun, unplaced
+from resdepth.sweep.plan import PlannedRun, unplaced
+from resdepth.sweep.preflight import check_devices
 
 _WAYS = {
     "plain loop, one after the other, all cores": "",

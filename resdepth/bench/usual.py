@@ -23,7 +23,7 @@ from resdepth.data.dataset import Split
 from resdepth.data.seeding import generator
 from resdepth.host import cores
 from resdepth.models.build import build
-from resdepth.sweep import PlannedRun
+from resdepth.sweep.plan import PlannedRun
 
 _MOST_WORKERS = 4
 

@@ -19,7 +19,15 @@ from omegaconf.errors import OmegaConfBaseException
 from resdepth.config.compose import initialized_hydra
 from resdepth.config.hydra_errors import one_line_errors
 from resdepth.errors import ResdepthError, RunError
+from resdepth.results import run_directory
+from resdepth.results.outcome import Outcome
 from resdepth.results.run_directory import HeldElsewhereError, locked
+from resdepth.sweep.groups import Group, make_groups
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import Plan
+from resdepth.sweep.preflight import check
+from resdepth.sweep.processes import train_in_processes
+from resdepth.sweep.run import train_in_turns
 
 
 @dataclass
@@ -86,3 +94,37 @@ def _remove_leftovers(shared: Path) -> None:
         except HeldElsewhereError:
             continue
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Job i trains group i. Picklable where the observer is."""
+
+    groups: tuple[Group, ...]
+    observer: Callable[[], Observer]
+
+    def __call__(self, job: int) -> list[Outcome]:
+        group = self.groups[job]
+        train = train_in_processes if group.in_processes else train_in_turns
+        return train(group.runs, group.at_once, self.observer())
+
+
+def execute(plan: Plan, observer: Callable[[], Observer], config_dir: Path | None = None) -> list[Outcome]:
+    """Train every pending run of the plan through Hydra's launcher; one outcome each, in order.
+
+    `observer` makes the display a job reports to; a launcher that leaves this process pickles it.
+    Raises ConfigError, before anything is written, for what only the device or the data can tell.
+    """
+    check(plan)
+    if not plan.pending:
+        return []
+    for planned in plan.pending:
+        # All of them first: after a break, what is finished is then what this sweep has trained.
+        if planned.state == run_directory.RESTARTED:
+            run_directory.set_aside(planned.directory)
+    results = plan.pending[0].directory.parents[1]
+    groups = make_groups(plan)
+    found = launch(_Work(groups, observer), len(groups), plan.hydra_overrides, results, config_dir)
+    pairs = zip((run for group in groups for run in group.runs), (o for part in found for o in part), strict=True)
+    outcomes = {run.directory: outcome for run, outcome in pairs}
+    return [outcomes[run.directory] for run in plan.pending]

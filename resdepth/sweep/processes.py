@@ -17,10 +17,10 @@ from typing import Any, cast
 
 from resdepth.data import sources
 from resdepth.data.dataset import Dataset
-from resdepth.progress import Observer
 from resdepth.results.metrics import EpochRecord
 from resdepth.results.outcome import Outcome
-from resdepth.sweep import PlannedRun, longest_first
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import PlannedRun, longest_first
 
 # Fork is unsafe where torch has threads; where there is no fork server a process takes seconds to start.
 _METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
@@ -39,7 +39,7 @@ def prepare() -> None:
     if _METHOD == "forkserver":
         from multiprocessing import forkserver
 
-        context().set_forkserver_preload(["resdepth.run"])
+        context().set_forkserver_preload(["resdepth.sweep.run"])
         forkserver.ensure_running()
 
 
@@ -150,7 +150,7 @@ def _train(run: PlannedRun, data: Dataset, connection: Connection) -> None:
     """What a process does."""
     import torch
 
-    from resdepth.run import run as train
+    from resdepth.sweep.run import run as train
 
     # Ctrl-C reaches every process of a terminal; the first one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,10 +1,9 @@
-"""A plan carried out: everything that can be wrong is found first, then every run is launched."""
+"""What would fail, and how long it takes."""
 
-import itertools
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,112 +15,16 @@ from resdepth.data.dataset import Dataset, Split
 from resdepth.data.device_data import reside
 from resdepth.data.seeding import generator
 from resdepth.errors import ConfigError
-from resdepth.host import cores
-from resdepth.launch import launch
 from resdepth.models.build import build
 from resdepth.models.size import multiply_adds
-from resdepth.progress import Observer
 from resdepth.results import run_directory
-from resdepth.results.outcome import Outcome
-from resdepth.run import train_in_turns
-from resdepth.sweep import Plan, PlannedRun, require_memory
+from resdepth.sweep.groups import make_groups
+from resdepth.sweep.plan import Plan, PlannedRun, require_memory
 from resdepth.training import engine
 from resdepth.training.step import Step
-from resdepth.workers import train_in_processes
 
 # How long the estimate may measure.
 _PROBE_SECONDS, _MOST_STEPS = 1.0, 30
-
-
-# Runs at once on a GPU by default: what it gains by more is to be measured (resdepth bench --at-once).
-_AT_ONCE_ON_A_GPU = 8
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs that share one process, one device and one job of the launcher, so many of them at once.
-
-    On a CPU several at once have a process and one thread each.
-    """
-
-    runs: tuple[PlannedRun, ...]
-    at_once: int
-
-    @property
-    def in_processes(self) -> bool:
-        return self.at_once > 1 and devices.resolve(self.runs[0].config.device).type == "cpu"
-
-
-@dataclass(frozen=True)
-class _Work:
-    """Job i trains group i. Picklable where the observer is."""
-
-    groups: tuple[Group, ...]
-    observer: Callable[[], Observer]
-
-    def __call__(self, job: int) -> list[Outcome]:
-        group = self.groups[job]
-        train = train_in_processes if group.in_processes else train_in_turns
-        return train(group.runs, group.at_once, self.observer())
-
-
-def execute(plan: Plan, observer: Callable[[], Observer], config_dir: Path | None = None) -> list[Outcome]:
-    """Train every pending run of the plan through Hydra's launcher; one outcome each, in order.
-
-    `observer` makes the display a job reports to; a launcher that leaves this process pickles it.
-    Raises ConfigError, before anything is written, for what only the device or the data can tell.
-    """
-    check(plan)
-    if not plan.pending:
-        return []
-    for planned in plan.pending:
-        # All of them first: after a break, what is finished is then what this sweep has trained.
-        if planned.state == run_directory.RESTARTED:
-            run_directory.set_aside(planned.directory)
-    results = plan.pending[0].directory.parents[1]
-    groups = make_groups(plan)
-    found = launch(_Work(groups, observer), len(groups), plan.hydra_overrides, results, config_dir)
-    pairs = zip((run for group in groups for run in group.runs), (o for part in found for o in part), strict=True)
-    outcomes = {run.directory: outcome for run, outcome in pairs}
-    return [outcomes[run.directory] for run in plan.pending]
-
-
-def make_groups(plan: Plan) -> tuple[Group, ...]:
-    """The pending runs, by device and precision. Here these are one group; another launcher gets a job for every few.
-
-    Precision is a setting of the whole process, so that runs of two cannot take turns.
-
-    How many train at once follows from the whole plan, finished runs included: a continued sweep computes with the same
-    number of threads as before, and so the same numbers.
-    """
-    groups = []
-    for key in dict.fromkeys(map(_shared, plan.pending)):
-        whole = [run for run in plan.runs if _shared(run) == key]
-        pending = [run for run in plan.pending if _shared(run) == key]
-        at_once = _runs_at_once(whole, leaves_process=plan.leaves_process)
-        size = at_once if plan.leaves_process else len(pending)
-        groups += [Group(tuple(pending[i : i + size]), at_once) for i in range(0, len(pending), size)]
-    return tuple(groups)
-
-
-def _shared(run: PlannedRun) -> tuple[str, str, str]:
-    return run.config.device, run.config.precision, run.config.runs_per_job
-
-
-def _runs_at_once(runs: Sequence[PlannedRun], *, leaves_process: bool) -> int:
-    """`runs_per_job` of these runs of one device; `auto` is as many as it gains by and has memory for."""
-    asked = runs[0].config.runs_per_job
-    if asked != "auto":
-        return min(int(asked), len(runs))
-    device = devices.resolve(runs[0].config.device)
-    if leaves_process or device.type == "mps":
-        return 1
-    most = cores() if device.type == "cpu" else _AT_ONCE_ON_A_GPU
-    # The largest together: they are trained first.
-    needed = sorted((run.memory for run in runs), reverse=True)
-    free = devices.free_memory(device)
-    fitting = sum(total <= free for total in itertools.accumulate(needed))
-    return max(1, min(most, len(runs), fitting))
 
 
 def check(plan: Plan) -> None:

@@ -14,14 +14,14 @@ from resdepth.config.schema import DataConfig
 from resdepth.data import sources
 from resdepth.data.device_data import ResidentData, reside
 from resdepth.errors import RecordError, ResdepthError, RunError
-from resdepth.progress import Observer
 from resdepth.results import checkpoint, environment, run_directory
 from resdepth.results.atomic import PART
 from resdepth.results.checkpoint import CHECKPOINT, CheckpointWriter
 from resdepth.results.metrics import METRICS, EpochRecord, MetricsWriter, read_rows, write_rows
 from resdepth.results.outcome import OUTCOME, Outcome, write_outcome
 from resdepth.results.run_directory import FAILURE
-from resdepth.sweep import PlannedRun, longest_first
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import PlannedRun, longest_first
 from resdepth.training.trainer import Tick, Training
 
 # How long to wait where every run on the device is behind; a step of these nets lasts a millisecond.

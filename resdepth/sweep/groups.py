@@ -1,0 +1,65 @@
+"""Which runs share a process."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from resdepth import device as devices
+from resdepth.host import cores
+from resdepth.sweep.plan import Plan, PlannedRun
+
+# Runs at once on a GPU by default: what it gains by more is to be measured (resdepth bench --at-once).
+_AT_ONCE_ON_A_GPU = 8
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that share one process, one device and one job of the launcher, so many of them at once.
+
+    On a CPU several at once have a process and one thread each.
+    """
+
+    runs: tuple[PlannedRun, ...]
+    at_once: int
+
+    @property
+    def in_processes(self) -> bool:
+        return self.at_once > 1 and devices.resolve(self.runs[0].config.device).type == "cpu"
+
+
+def make_groups(plan: Plan) -> tuple[Group, ...]:
+    """The pending runs, by device and precision. Here these are one group; another launcher gets a job for every few.
+
+    Precision is a setting of the whole process, so that runs of two cannot take turns.
+
+    How many train at once follows from the whole plan, finished runs included: a continued sweep computes with the same
+    number of threads as before, and so the same numbers.
+    """
+    groups = []
+    for key in dict.fromkeys(map(_shared, plan.pending)):
+        whole = [run for run in plan.runs if _shared(run) == key]
+        pending = [run for run in plan.pending if _shared(run) == key]
+        at_once = _runs_at_once(whole, leaves_process=plan.leaves_process)
+        size = at_once if plan.leaves_process else len(pending)
+        groups += [Group(tuple(pending[i : i + size]), at_once) for i in range(0, len(pending), size)]
+    return tuple(groups)
+
+
+def _shared(run: PlannedRun) -> tuple[str, str, str]:
+    return run.config.device, run.config.precision, run.config.runs_per_job
+
+
+def _runs_at_once(runs: Sequence[PlannedRun], *, leaves_process: bool) -> int:
+    """`runs_per_job` of these runs of one device; `auto` is as many as it gains by and has memory for."""
+    asked = runs[0].config.runs_per_job
+    if asked != "auto":
+        return min(int(asked), len(runs))
+    device = devices.resolve(runs[0].config.device)
+    if leaves_process or device.type == "mps":
+        return 1
+    most = cores() if device.type == "cpu" else _AT_ONCE_ON_A_GPU
+    # The largest together: they are trained first.
+    needed = sorted((run.memory for run in runs), reverse=True)
+    free = devices.free_memory(device)
+    fitting = sum(total <= free for total in itertools.accumulate(needed))
+    return max(1, min(most, len(runs), fitting))
