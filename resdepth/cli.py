@@ -143,7 +143,7 @@ def bench(
     numbers = at_once.split(",")
     if not all(number.isdigit() and 1 <= int(number) <= 32 for number in numbers):
         raise ConfigError("--at-once", at_once, "needs whole numbers from 1 to 32, such as 1,2,4")
-    from resdepth.bench.run import bench_steps, bench_sweep
+    from resdepth.bench.benchmark import bench_steps, bench_sweep
 
     with stopped_by_signals(continues=False):
         if sweep:

@@ -1,11 +1,7 @@
 """The device: which one, how exactly it computes, and what it is called."""
 
-import ctypes
-import gc
-import math
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,38 +82,6 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-class PeakMemory:
-    """`bytes` that were taken on the device at most inside the `with` block, beyond those before; NaN if unknown."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.bytes = math.nan
-
-    def __enter__(self) -> "PeakMemory":
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self._device)
-            self._before = torch.cuda.memory_allocated(self._device)
-        elif sys.platform == "linux":
-            # Freed memory goes back to the system, and the kernel begins a new peak.
-            ctypes.CDLL(None).malloc_trim(0)
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-            self._before = _resident_bytes("VmRSS")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._device.type == "cuda":
-            self.bytes = torch.cuda.max_memory_allocated(self._device) - self._before
-        elif sys.platform == "linux":
-            self.bytes = _resident_bytes("VmHWM") - self._before
-
-
-def _resident_bytes(kind: str) -> int:
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
-    return int(lines[kind].split()[0]) * 1024
 
 
 def device_name(device: torch.device) -> str:

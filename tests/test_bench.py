@@ -9,8 +9,8 @@ import torch
 from conftest import command
 
 from resdepth.bench import floors, measure
-from resdepth.bench.cost import USUAL, Cost
-from resdepth.bench.run import bench_steps, bench_sweep
+from resdepth.bench.benchmark import bench_steps, bench_sweep
+from resdepth.bench.rows import USUAL, Cost
 from resdepth.config.schema import ModelConfig
 from resdepth.errors import ConfigError
 from resdepth.models.build import build

@@ -7,8 +7,8 @@ from dataclasses import fields
 import pytest
 from conftest import ROOT, command
 
-from resdepth.bench import report
-from resdepth.bench.cost import Cost, SweepTime
+from resdepth.bench import findings as report
+from resdepth.bench.rows import Cost, SweepTime
 from resdepth.cli import app
 from resdepth.config.keys import known_keys
 from resdepth.results import rows

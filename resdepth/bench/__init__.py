@@ -1,1 +1,1 @@
-"""How fast the engines are, beside the loop that people write and the floors of the device."""
+"""What a training step costs."""

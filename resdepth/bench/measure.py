@@ -1,17 +1,21 @@
 """What a training step costs: time, memory, and the ratio to the floors of the device."""
 
+import ctypes
+import gc
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from resdepth import device as devices
-from resdepth.bench.cost import USUAL, Cost
+from resdepth.bench.baseline import median_and_spread, precision_name, usual_step_seconds
 from resdepth.bench.floors import floors
-from resdepth.bench.usual import median_and_spread, precision_name, usual_step_seconds
+from resdepth.bench.rows import USUAL, Cost
 from resdepth.data.augment import draw_order
 from resdepth.data.dataset import Dataset, Split
 from resdepth.data.device_data import reside
@@ -155,3 +159,35 @@ def _row(
         operations_floor_ms=1e3 * operations_floor,
         note=note,
     )
+
+
+class PeakMemory:
+    """`bytes` that were taken on the device at most inside the `with` block, beyond those before; NaN if unknown."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.bytes = math.nan
+
+    def __enter__(self) -> "PeakMemory":
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._before = torch.cuda.memory_allocated(self._device)
+        elif sys.platform == "linux":
+            # Freed memory goes back to the system, and the kernel begins a new peak.
+            ctypes.CDLL(None).malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+            self._before = _resident_bytes("VmRSS")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._device.type == "cuda":
+            self.bytes = torch.cuda.max_memory_allocated(self._device) - self._before
+        elif sys.platform == "linux":
+            self.bytes = _resident_bytes("VmHWM") - self._before
+
+
+def _resident_bytes(kind: str) -> int:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
+    return int(lines[kind].split()[0]) * 1024

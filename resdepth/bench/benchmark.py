@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resdepth import device as devices
-from resdepth.bench import report
-from resdepth.bench.cost import Cost, SweepTime
+from resdepth.bench import findings as report
+from resdepth.bench.baseline import plain_sweep_seconds
 from resdepth.bench.measure import measure
-from resdepth.bench.usual import plain_sweep_seconds
+from resdepth.bench.rows import Cost, SweepTime
 from resdepth.display import console
 from resdepth.errors import ConfigError, RunError
 from resdepth.report.style import save_figure
