@@ -1,5 +1,5 @@
 """`python -m resdepth`: the same as the command `resdepth`."""
 
-from resdepth.cli import main
+from resdepth.cli.main import main
 
 main()

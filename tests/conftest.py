@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from resdepth import cli
+from resdepth.cli.main import main
 from resdepth.config.schema import DataConfig
 from resdepth.results.outcome import Outcome
 from resdepth.sweep.observer import Observer
@@ -60,7 +60,7 @@ def command_with(before, *words, cwd):
             sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w", closefd=False)) for n in (1, 2))
             sys.argv = ["resdepth", *map(str, words)]
             before()
-            cli.main()
+            main()
         except SystemExit as end:
             code = end.code or 0
         except BaseException:

@@ -18,7 +18,8 @@ from conftest import ROOT, command, write_folder, write_npz
 from downloads import OFFERS, Server, serving
 from PIL import Image
 
-from resdepth import cli, host
+from resdepth import host
+from resdepth.cli.main import main
 from resdepth.config.schema import DataConfig
 from resdepth.data import sources
 from resdepth.sweep import launch, preflight
@@ -952,7 +953,7 @@ def resdepth(tmp_path, monkeypatch, capfd):
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["resdepth", *words])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         return Said(ended.value.code, *capfd.readouterr())
 
     return run

@@ -18,7 +18,7 @@ import torch
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from resdepth import cli
+from resdepth.cli.main import main
 from resdepth.config.compose import expand
 from resdepth.config.keys import known_keys
 from resdepth.config.schema import GROUPS, RunConfig
@@ -188,7 +188,7 @@ def said(capsys, *words):
     sys.argv = ["resdepth", *map(str, words)]
     try:
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
     finally:
         sys.argv = before
     return ended.value.code, *capsys.readouterr()

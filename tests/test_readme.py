@@ -7,9 +7,9 @@ from dataclasses import fields
 import pytest
 from conftest import ROOT, command
 
-from resdepth.bench import findings as report
+from resdepth.bench import findings
 from resdepth.bench.rows import Cost, SweepTime
-from resdepth.cli import app
+from resdepth.cli.commands import app
 from resdepth.config.keys import known_keys
 from resdepth.results import rows
 from resdepth.results.metrics import EpochRecord
@@ -34,10 +34,10 @@ BENCHES = re.findall(r"<!-- bench (.*?) -->\n```\n(.*?)```", README, re.DOTALL)
 def test_every_line_of_a_bench_is_its_csvs_own(path, block):
     file = ROOT / path
     if file.name == "sweep.csv":
-        said = [report.sweep_line(row) for row in rows.read(file, SweepTime)]
+        said = [findings.sweep_line(row) for row in rows.read(file, SweepTime)]
     else:
         costs = rows.read(file, Cost)
-        said = [*map(report.line, costs), *report.findings(costs)]
+        said = [*map(findings.line, costs), *findings.findings(costs)]
     lines = block.splitlines()
     assert len(lines) > 2
     assert [line for line in lines if line not in said] == []

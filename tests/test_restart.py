@@ -13,7 +13,7 @@ from test_kill import all_rows
 from test_training import metrics, training
 
 import resdepth.results.atomic
-from resdepth.display import print_summary
+from resdepth.cli.printing import print_summary
 from resdepth.errors import ConfigError
 from resdepth.results import checkpoint
 from resdepth.results.checkpoint import CheckpointWriter

@@ -9,7 +9,7 @@ from conftest import TINY, train_here
 
 import resdepth.sweep.preflight
 import resdepth.sweep.run
-from resdepth import display
+from resdepth.cli import printing
 from resdepth.errors import ConfigError, RecordError
 from resdepth.results.metrics import read_rows, write_rows
 from resdepth.sweep.launch import execute
@@ -128,12 +128,12 @@ def test_a_sweep_over_data_or_names_reports_every_folder(capsys):
     words = ["depth=8", "variant=plain", "name=a,b", *TINY]
     plan = make_plan(words)
     execute(plan, Observer)
-    display.print_results(plan)
+    printing.print_results(plan)
     printed = capsys.readouterr().out
     assert [printed.count(f"finished  {name}") for name in "ab"] == [1, 1]
     assert "a: plain: 8 layers" in printed
     assert "b: plain: 8 layers" in printed
-    display.announce(plan)
+    printing.announce(plan)
     assert "results in results/a and results/b." in capsys.readouterr().out
 
 

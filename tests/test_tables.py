@@ -250,7 +250,8 @@ def test_tables_and_plots_never_load_torch(small_results, tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('torch is out of reach')")
     shutil.copytree(small_results, tmp_path / "results")
     code = (
-        "import sys; from resdepth.cli import app; app(['plot', 'results', '--format', 'png'], standalone_mode=False);"
+        "import sys; from resdepth.cli.commands import app;"
+        "app(['plot', 'results', '--format', 'png'], standalone_mode=False);"
         "app(['summary', 'results'], standalone_mode=False); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

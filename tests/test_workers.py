@@ -12,8 +12,7 @@ from conftest import TINY, train_here
 from test_kill import WORDS, all_rows, start, wait_for_rows
 
 from resdepth import host
-from resdepth.sweep import groups
-from resdepth.sweep import processes as workers
+from resdepth.sweep import groups, processes
 from resdepth.sweep.groups import make_groups
 from resdepth.sweep.launch import execute
 from resdepth.sweep.observer import Observer
@@ -61,7 +60,7 @@ def test_runs_in_processes_have_the_rows_of_runs_alone_and_report_every_one(tmp_
     words = ("depth=8,14", "variant=plain", *TINY)
     train_here(*words, f"results={tmp_path / 'alone'}")
     order = Order()
-    outcomes = workers.train_in_processes(make_plan([*words, f"results={tmp_path / 'beside'}"]).runs, 2, order)
+    outcomes = processes.train_in_processes(make_plan([*words, f"results={tmp_path / 'beside'}"]).runs, 2, order)
     assert [o.state for o in outcomes] == ["finished"] * 2
     assert all_rows(tmp_path / "beside") == all_rows(tmp_path / "alone")
     for depth in (8, 14):
@@ -201,7 +200,7 @@ def test_a_run_that_fails_in_its_process_says_why_and_the_others_go_on(tmp_path)
     plan = make_plan(words)
     plan.runs[0].directory.mkdir(parents=True)
     (plan.runs[0].directory / "checkpoint.pt").write_bytes(b"rubbish")
-    failed, finished = workers.train_in_processes(plan.runs, 2, Observer())
+    failed, finished = processes.train_in_processes(plan.runs, 2, Observer())
     assert failed.state == "failed"
     assert "is no checkpoint of this program" in failed.message
     assert finished.state == "finished"

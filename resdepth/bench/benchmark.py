@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resdepth import device as devices
-from resdepth.bench import findings as report
+from resdepth.bench import findings
 from resdepth.bench.baseline import plain_sweep_seconds
+from resdepth.bench.figure import draw
 from resdepth.bench.measure import measure
 from resdepth.bench.rows import Cost, SweepTime
-from resdepth.display import console
+from resdepth.cli.printing import console
 from resdepth.errors import ConfigError, RunError
 from resdepth.report.style import save_figure
 from resdepth.results import environment, rows, run_directory
@@ -34,14 +35,14 @@ def bench_steps(overrides: Sequence[str], out: Path | None, at_once: Sequence[in
     folder = _folder(runs, out, "steps")
     costs: list[Cost] = []
     for cost in measure(runs, at_once, usual=usual):
-        console().print(report.line(cost))
+        console().print(findings.line(cost))
         costs.append(cost)
         # After each, so that a bench that is broken off has its rows.
         rows.write(folder / "bench.csv", costs)
-    for finding in report.findings(costs):
+    for finding in findings.findings(costs):
         console().print(finding)
     if any(not cost.note for cost in costs):
-        save_figure(report.draw(folder / "bench.csv"), folder / "bench", ("png", "svg"))
+        save_figure(draw(folder / "bench.csv"), folder / "bench", ("png", "svg"))
     return folder
 
 
@@ -55,7 +56,7 @@ def bench_sweep(overrides: Sequence[str], out: Path | None) -> Path:
     for way, words in _WAYS.items():
         seconds = _sweep_seconds([*overrides, words]) if words else plain_sweep_seconds(runs, device)
         times.append(SweepTime(name, sweep, way, seconds, seconds / (times[0].seconds if times else seconds)))
-        console().print(report.sweep_line(times[-1]))
+        console().print(findings.sweep_line(times[-1]))
         rows.write(folder / "sweep.csv", times)
     return folder
 

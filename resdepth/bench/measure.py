@@ -20,7 +20,7 @@ from resdepth.data.augment import draw_order
 from resdepth.data.dataset import Dataset, Split
 from resdepth.data.device_data import reside
 from resdepth.data.seeding import generator
-from resdepth.sweep import processes as workers
+from resdepth.sweep import processes
 from resdepth.sweep.plan import PlannedRun
 from resdepth.training import engine
 from resdepth.training.trainer import Training
@@ -52,7 +52,7 @@ def _cost(run: PlannedRun, count: int, device: torch.device) -> Cost:
     engine.choose(run.config.engine, device)
     try:
         if device.type == "cpu" and count > 1:
-            with ProcessPoolExecutor(count, mp_context=workers.context()) as pool:
+            with ProcessPoolExecutor(count, mp_context=processes.context()) as pool:
                 parts = list(pool.map(_time_alone, [run] * count))
             times = [sum(each) / count / count for each in zip(*(p[0] for p in parts), strict=False)]
             memory, first = sum(p[1] for p in parts), max(p[2] for p in parts)
@@ -66,7 +66,7 @@ def _cost(run: PlannedRun, count: int, device: torch.device) -> Cost:
 def _usual_cost(run: PlannedRun, device: torch.device) -> Cost:
     steps = _WINDOWS if device.type == "cpu" else 5 * _WINDOWS
     started = time.perf_counter()
-    with devices.PeakMemory(device) as memory:
+    with PeakMemory(device) as memory:
         times = usual_step_seconds(run, _random_split(run, 50 * run.schedule.batch_size), device, _WARM_UP, steps)
     first = time.perf_counter() - started - sum(times)
     return _row(run, USUAL, precision_name(device), 1, device, times, memory.bytes, first)
@@ -86,7 +86,7 @@ def _time(run: PlannedRun, count: int, device: torch.device) -> tuple[list[float
     split = _random_split(run, images)
     data = reside(Dataset(split, split, run.shape.classes), config.recipe.normalise, config.recipe.pad, device)
     order = draw_order(0, 1, images, batch, window, config.recipe.pad, config.recipe.flip)
-    with devices.PeakMemory(device) as memory:
+    with PeakMemory(device) as memory:
         started = time.perf_counter()
         trainings = [Training(config, data) for _ in range(count)]
         for training in trainings:

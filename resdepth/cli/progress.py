@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
-from resdepth.display import duration, percent
+from resdepth.cli.printing import duration, percent
 from resdepth.results.metrics import EpochRecord
 from resdepth.results.outcome import Outcome
 from resdepth.sweep.observer import Observer

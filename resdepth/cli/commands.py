@@ -1,6 +1,5 @@
 """The command line. Each command imports its worker inside, so that `--help` starts without torch."""
 
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdepth import __version__
-from resdepth.errors import ResdepthError, one_line
-from resdepth.output import Output
-from resdepth.signals import stopped_by_signals
+from resdepth.cli.signals import stopped_by_signals
+from resdepth.errors import one_line
 
 if TYPE_CHECKING:
     from resdepth.sweep.plan import Plan
@@ -122,9 +120,9 @@ def summary(
     csv: Annotated[Path | None, typer.Option(help="Write the table to this CSV file too.", show_default=False)] = None,
 ) -> None:
     """Print the final errors, the paper's beside them where they apply, and the verdict."""
-    from resdepth import display
+    from resdepth.cli import printing
 
-    _warn(display.print_summary(results, csv))
+    _warn(printing.print_summary(results, csv))
 
 
 @app.command(epilog=_KEYS)
@@ -153,29 +151,29 @@ def bench(
 
 
 def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None) -> None:
-    from resdepth import display
+    from resdepth.cli import printing
 
     if dry_run:
-        display.print_plan(plan)
+        printing.print_plan(plan)
         return
     if len(plan.pending) > 1 and not plan.leaves_process:
         from resdepth.host import cores
-        from resdepth.sweep import processes as workers
+        from resdepth.sweep import processes
 
         if cores() > 1 and {run.config.device for run in plan.pending} <= {"auto", "cpu"}:
-            workers.prepare()  # it loads torch while this process does
-    from resdepth.progress import choose_observer
+            processes.prepare()  # it loads torch while this process does
+    from resdepth.cli.progress import choose_observer
     from resdepth.sweep.launch import execute
     from resdepth.sweep.preflight import check
 
     check(plan)
     if not quiet:
-        display.announce(plan)
+        printing.announce(plan)
         _estimate(plan)
     with stopped_by_signals(), choose_observer(plan, quiet=quiet) as observer:
         outcomes = execute(plan, observer, config_dir)
     if not quiet:
-        _warn(display.print_results(plan))
+        _warn(printing.print_results(plan))
     failed = [(run, o) for run, o in zip(plan.pending, outcomes, strict=True) if not o.is_result]
     _warn(f"{run.directory}: failed: {outcome.message}" for run, outcome in failed)
     if failed:
@@ -183,13 +181,14 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
 
 
 def _estimate(plan: "Plan") -> None:
-    from resdepth import device, display
+    from resdepth import device
+    from resdepth.cli import printing
     from resdepth.sweep.preflight import estimate_seconds
 
     seconds = estimate_seconds(plan) if plan.pending else None
     if seconds is not None:
         where = device.resolve(plan.pending[0].config.device)
-        display.print_estimate(seconds, device.device_name(where), on_gpu=where.type == "cuda")
+        printing.print_estimate(seconds, device.device_name(where), on_gpu=where.type == "cuda")
 
 
 def _require_choices(field: str, values: tuple[str, ...], allowed: tuple[str, ...]) -> None:
@@ -203,45 +202,3 @@ def _require_choices(field: str, values: tuple[str, ...], allowed: tuple[str, ..
 def _warn(lines: Iterable[str]) -> None:
     for line in lines:
         print(f"resdepth: {one_line(line)}", file=sys.stderr)
-
-
-def main() -> None:
-    """The console script: errors as one line on stderr, exit code 2 for bad input."""
-    # Python has none where it was started with a closed one.
-    before = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    output = sys.stdout = Output(before)
-    try:
-        code = app(standalone_mode=False) or 0
-    except Exception as error:
-        line, code = _said(error)
-        _warn([line])
-    finally:
-        output.flush()
-        output.detach()
-        sys.stdout = before
-    sys.exit(code or int(output.is_lost))
-
-
-def _said(error: Exception) -> tuple[str, int]:
-    """What went wrong in one line, and the exit code."""
-    if isinstance(error, ResdepthError):
-        return str(error), error.exit_code
-    if hasattr(error, "format_message"):
-        # Typer's own: an unknown command or option, a value that is none. They know how to say themselves.
-        return _said_by_typer(error.format_message()), 2
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; mend that and say the same command again", 1
-    if _TRACEBACK in os.environ:
-        raise error
-    line = " ".join(str(error).split())
-    return f"{type(error).__name__}: {line}; {_TRACEBACK}=1 before the command shows where, for a report", 1
-
-
-# Set by who wants to see where an error came from that nobody foresaw.
-_TRACEBACK = "RESDEPTH_TRACEBACK"
-
-
-def _said_by_typer(message: str) -> str:
-    line = " ".join(message.split())
-    hint = "; overrides are written key=value, as in depth=20" if "No such option" in line else ""
-    return f"{line.rstrip('.')}{hint}; resdepth --help shows what there is"
