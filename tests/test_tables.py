@@ -13,7 +13,7 @@ from conftest import train_here
 import resdepth
 from resdepth.config.schema import DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError
-from resdepth.report.comparison import final_rows, settings
+from resdepth.report.comparison import comparisons, final_rows
 from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.results import run_directory
 from resdepth.results.metrics import SCHEMA_VERSION, EpochRecord, write_rows
@@ -47,9 +47,9 @@ def write_run(results, variant="plain", depth=20, seed=0, train_error=1.0, test_
     return folder
 
 
-def one_setting(results):
-    (setting,) = settings(load_results(results))
-    return setting
+def one_comparison(results):
+    (comparison,) = comparisons(load_results(results))
+    return comparison
 
 
 def test_results_are_one_tidy_table_with_the_configurations_keys(small_results):
@@ -101,7 +101,7 @@ def test_only_seeds_are_pooled(tmp_path):
     for seed in (0, 1, 2):
         for lr in (0.02, 0.1):
             write_run(tmp_path, seed=seed, lr=lr, train_error=seed + 100 * lr)
-    found = settings(load_results(tmp_path))
+    found = comparisons(load_results(tmp_path))
     assert [(s.label, s.rows.seed.nunique()) for s in found] == [("recipe.lr=0.02", 3), ("recipe.lr=0.1", 3)]
     (row,) = summarise(found[1]).to_dict("records")
     assert (row["seeds"], row["train_error"], row["train_error_std"]) == (3, pytest.approx(11), pytest.approx(1))
@@ -111,7 +111,7 @@ def test_plain_runs_stand_beside_every_shortcut(tmp_path):
     write_run(tmp_path, "plain")
     for shortcut in "AB":
         write_run(tmp_path, "residual", shortcut=shortcut)
-    found = settings(load_results(tmp_path))
+    found = comparisons(load_results(tmp_path))
     assert [(s.label, sorted(set(s.rows.variant))) for s in found] == [
         (f"model.shortcut={s}", ["plain", "residual"]) for s in "AB"
     ]
@@ -122,9 +122,9 @@ def test_a_plain_run_that_stands_beside_no_other_is_a_setting_of_its_own(tmp_pat
     for shortcut in "AB":
         write_run(tmp_path, "residual", shortcut=shortcut)
     table = load_results(tmp_path)
-    found = settings(table)
+    found = comparisons(table)
     assert len(found) == 3
-    assert {run for setting in found for run in setting.rows.run} == set(table.run)
+    assert {run for comparison in found for run in comparison.rows.run} == set(table.run)
 
 
 def test_one_data_set_under_two_file_names_is_one_setting(tmp_path):
@@ -135,13 +135,13 @@ def test_one_data_set_under_two_file_names_is_one_setting(tmp_path):
             config.read_text().replace("path: null", f"path: {path}").replace("data:", f"data:\n  path: {path}")
         )
     assert set(load_results(tmp_path)["data.path"]) == {"a.npz", "b.npz"}
-    assert len(settings(load_results(tmp_path))) == 1
+    assert len(comparisons(load_results(tmp_path))) == 1
 
 
 def test_a_key_that_another_one_implies_is_not_told_twice(tmp_path):
     write_run(tmp_path, dataset="digits", epochs=2)
     write_run(tmp_path, depth=26, dataset="mnist", epochs=3, lr=0.1)
-    assert [s.label for s in settings(load_results(tmp_path))] == ["dataset=digits", "dataset=mnist"]
+    assert [s.label for s in comparisons(load_results(tmp_path))] == ["dataset=digits", "dataset=mnist"]
 
 
 def test_runs_that_have_not_ended_well_do_not_count_beside_those_that_have(tmp_path):
@@ -149,12 +149,12 @@ def test_runs_that_have_not_ended_well_do_not_count_beside_those_that_have(tmp_p
     write_run(tmp_path, depth=20, seed=1, train_error=90.0, state="failed")
     write_run(tmp_path, depth=32, seed=0, train_error=1.5)
     (write_run(tmp_path, depth=32, seed=1, train_error=95.0) / "outcome.json").unlink()
-    setting = one_setting(tmp_path)
-    table = summarise(setting)
+    comparison = one_comparison(tmp_path)
+    table = summarise(comparison)
     assert list(zip(table.depth, table.seeds, table.train_error, table.note, strict=True)) == [
         (20, 1, 1.0, "1 failed"), (32, 1, 1.5, "1 running"),
     ]  # fmt: skip
-    assert "32 layers train no worse than 20 (1.5 % against 1.0 %)" in verdict(setting)
+    assert "32 layers train no worse than 20 (1.5 % against 1.0 %)" in verdict(comparison)
 
 
 def test_final_rows_are_the_last_of_each_run_not_the_best(tmp_path):
@@ -167,7 +167,7 @@ def test_the_verdict_says_which_variant_trains_worse_and_by_how_much(tmp_path):
     for variant, errors in (("plain", (0.5, 89.5)), ("residual", (0.25, 0.5))):
         for depth, error in zip((20, 110), errors, strict=True):
             write_run(tmp_path, variant, depth, train_error=error)
-    text = verdict(one_setting(tmp_path))
+    text = verdict(one_comparison(tmp_path))
     assert "plain: 110 layers train 89 points worse than 20 (89.5 % against 0.5 %)" in text
     assert "residual: 110 layers train no worse than 20 (0.5 % against 0.2 %)" in text
     assert "digits, recipe digits (rate 0.02, 2 epochs), seed 0" in text
@@ -175,22 +175,22 @@ def test_the_verdict_says_which_variant_trains_worse_and_by_how_much(tmp_path):
 
 def test_the_verdict_can_be_better_and_needs_two_depths(tmp_path):
     write_run(tmp_path / "a", depth=20, train_error=9.0)
-    assert "plain: 20 layers train to 9.0 %" in verdict(one_setting(tmp_path / "a"))
+    assert "plain: 20 layers train to 9.0 %" in verdict(one_comparison(tmp_path / "a"))
     write_run(tmp_path / "a", depth=32, train_error=4.0)
-    assert "32 layers train 5 points better than 20" in verdict(one_setting(tmp_path / "a"))
+    assert "32 layers train 5 points better than 20" in verdict(one_comparison(tmp_path / "a"))
 
 
 def test_a_rate_at_which_a_run_diverged_is_nobodys_best(tmp_path):
     write_run(tmp_path, depth=56, lr=0.02, train_error=60.0)
     write_run(tmp_path, depth=56, lr=0.5, train_error=30.0, state="diverged")
-    (pooled,) = settings(load_results(tmp_path), pooled=("recipe.lr",))
+    (pooled,) = comparisons(load_results(tmp_path), pooled=("recipe.lr",))
     assert best_rates(pooled).lr.tolist() == [0.02]
 
 
 def test_the_verdict_names_divergence_and_two_nets_that_do_not_train(tmp_path):
     write_run(tmp_path, depth=20, train_error=89.0)
     write_run(tmp_path, depth=56, train_error=89.5, state="diverged")
-    text = verdict(one_setting(tmp_path))
+    text = verdict(one_comparison(tmp_path))
     assert "56 layers train no worse than 20, but neither trains (89.5 % against 89.0 %, diverged)" in text
 
 
@@ -200,7 +200,7 @@ def test_titles_tell_a_users_data_apart(tmp_path, images):
         images["x_train"][0] = 0
         path = f"data.path={tmp_path}/{name}.npz"
         train_here("depth=8", "variant=plain", "data=npz", path, "recipe.epochs=1", f"results={tmp_path}/r")
-    titles = [s.title for s in settings(load_results(tmp_path / "r"))]
+    titles = [s.title for s in comparisons(load_results(tmp_path / "r"))]
     assert len(set(titles)) == 2
 
 
@@ -209,7 +209,7 @@ def test_each_variant_and_depth_is_taken_at_its_best_rate(tmp_path):
     for (variant, depth), pair in errors.items():
         for lr, error in zip((0.01, 0.1), pair, strict=True):
             write_run(tmp_path, variant, depth, lr=lr, train_error=float(error))
-    (pooled,) = settings(load_results(tmp_path), pooled=("recipe.lr",))
+    (pooled,) = comparisons(load_results(tmp_path), pooled=("recipe.lr",))
     table = best_rates(pooled)
     assert list(zip(table.lr, table.train_error, strict=True)) == [(0.01, 1), (0.01, 30), (0.1, 1), (0.01, 3)]
     assert "56 layers train 29 points worse" in verdict(at_best_rate(pooled))
@@ -235,7 +235,7 @@ def test_each_variant_and_depth_is_taken_at_its_best_rate(tmp_path):
 )
 def test_the_papers_figure_stands_beside_ours_where_it_applies(tmp_path, keys, expected):
     write_run(tmp_path, **{"dataset": "cifar10", "lr": 0.1, "epochs": None, "iterations": 64_000, **keys})
-    (row,) = summarise(one_setting(tmp_path)).to_dict("records")
+    (row,) = summarise(one_comparison(tmp_path)).to_dict("records")
     assert (row["paper_test_error"], row["reproduced_test_error"]) == expected
 
 

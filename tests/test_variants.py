@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pytest
 from conftest import TINY
 
-from resdepth.report.comparison import settings
+from resdepth.report.comparison import comparisons
 from resdepth.report.plots import draw
 from resdepth.report.summary import summarise, verdict
 from resdepth.results.table import load_results
@@ -23,11 +23,11 @@ def test_a_third_variant_is_swept_recorded_drawn_and_summed_up(tmp_path, monkeyp
     assert set(table.variant) == {"plain", "residual", "half"}
     losses = table[table.epoch == 2].groupby("variant").train_loss.first()
     assert losses.nunique() == 3
-    (setting,) = settings(table)
+    (comparison,) = comparisons(table)
     curves = next(d.figure for d in draw(table) if d.name == "curves")
     assert [panel.get_title() for panel in curves.axes] == ["plain", "residual", "half"]
-    assert set(summarise(setting).variant) == {"plain", "residual", "half"}
-    assert "half: 8 layers train to" in verdict(setting)
+    assert set(summarise(comparison).variant) == {"plain", "residual", "half"}
+    assert "half: 8 layers train to" in verdict(comparison)
     plt.close("all")
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from resdepth.errors import ConfigError
-from resdepth.report.comparison import final_rows, rate_sweeps, settings
+from resdepth.report.comparison import comparisons, final_rows, rate_sweeps
 from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.results import run_directory
 from resdepth.results.atomic import ASIDE
@@ -93,19 +93,19 @@ def print_results(plan: Plan) -> list[str]:
     rows, problems = _plans_rows(plan)
     if rows.empty:
         return problems
-    found = settings(rows)
+    found = comparisons(rows)
     named = {
         "experiment": len(plan.folders) > 1,
-        "setting": any(setting.label for setting in found),
+        "setting": any(comparison.label for comparison in found),
     }
     table = Table(box=None, pad_edge=False)
     for name in ("variant", "depth", "seed", "final training error", "final test error", "time", "state"):
         table.add_column(name, justify="left" if name in ("variant", "state") else "right")
     for name in (name for name, is_shown in named.items() if is_shown):
         table.add_column(name, overflow="fold")
-    for setting in found:
-        told = {"experiment": setting.experiment, "setting": setting.label}
-        for _, run in final_rows(setting.rows).iterrows():
+    for comparison in found:
+        told = {"experiment": comparison.experiment, "setting": comparison.label}
+        for _, run in final_rows(comparison.rows).iterrows():
             errors = (percent(run.train_error), percent(run.test_error))
             cells = [run.variant, str(run.depth), str(run.seed), *errors, duration(run.seconds), run.state]
             table.add_row(*cells, *(told[name] for name, is_shown in named.items() if is_shown))
@@ -132,7 +132,7 @@ def print_summary(root: Path, csv: Path | None) -> list[str]:
     """The summary of every experiment below `root`; the lines of what could not be read."""
     rows, problems = read_results(root)
     refuse_empty(rows, root, problems, "sum up")
-    tables = [summarise(setting) for setting in settings(rows)]
+    tables = [summarise(comparison) for comparison in comparisons(rows)]
     if csv is not None:
         try:
             pd.concat(tables).to_csv(csv, index=False, float_format="%.4g")
@@ -176,19 +176,19 @@ def _print_summary_table(title: str, rows: pd.DataFrame) -> None:
 
 
 def _print_best_rates(rows: pd.DataFrame) -> None:
-    for setting in rate_sweeps(rows):
-        label = f", {setting.label}" if setting.label else ""
+    for comparison in rate_sweeps(rows):
+        label = f", {comparison.label}" if comparison.label else ""
         _print_summary_table(
-            f"{setting.experiment}{label}: each variant and depth at its best rate", best_rates(setting)
+            f"{comparison.experiment}{label}: each variant and depth at its best rate", best_rates(comparison)
         )
 
 
 def _print_verdicts(rows: pd.DataFrame) -> None:
     several = rows.experiment.nunique() > 1
-    for setting in settings(rows):
-        console().print((f"{setting.experiment}: " if several else "") + verdict(setting))
-    for setting in rate_sweeps(rows):
-        console().print(f"Each at its best rate: {verdict(at_best_rate(setting))}")
+    for comparison in comparisons(rows):
+        console().print((f"{comparison.experiment}: " if several else "") + verdict(comparison))
+    for comparison in rate_sweeps(rows):
+        console().print(f"Each at its best rate: {verdict(at_best_rate(comparison))}")
 
 
 def _with_spread(mean: float, deviation: float) -> str:

@@ -19,7 +19,7 @@ _IN_TITLE = (RATE, "recipe.epochs", "recipe.iterations", "recipe.name", "dataset
 
 
 @dataclass(frozen=True)
-class Setting:
+class Comparison:
     """The runs of one experiment that differ in nothing but variant, depth and seed."""
 
     experiment: str
@@ -80,7 +80,7 @@ def _length(row: "pd.Series[Any]") -> str:
     return f"{iterations:,.0f} iterations"
 
 
-def settings(table: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[Setting]:
+def comparisons(table: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[Comparison]:
     """The table split by experiment and by every key that differs, but for `pooled`. Every run is in one at least.
 
     A variant without a shortcut stands beside every shortcut of the others.
@@ -95,13 +95,13 @@ def settings(table: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[Setting]
             lacks_shortcut = any(key in SHORTCUT_KEYS and pd.isna(value) for key, value in chosen.items())
             stands_beside_others = set(matching.run) < set(rows[_mask(rows, chosen, wild=True)].run)
             if not (lacks_shortcut and stands_beside_others):
-                found.append(Setting(str(experiment), chosen, matching))
+                found.append(Comparison(str(experiment), chosen, matching))
     return found
 
 
-def rate_sweeps(table: pd.DataFrame) -> list[Setting]:
+def rate_sweeps(table: pd.DataFrame) -> list[Comparison]:
     """The settings in which the learning rate was swept, its values pooled."""
-    return [setting for setting in settings(table, pooled=(RATE,)) if setting.rows[RATE].nunique() > 1]
+    return [comparison for comparison in comparisons(table, pooled=(RATE,)) if comparison.rows[RATE].nunique() > 1]
 
 
 def varying_keys(rows: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[str]:

@@ -21,7 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resdepth.errors import ConfigError
-from resdepth.report.comparison import RATE, Setting, final_rows, rate_sweeps, results, settings, variants_in
+from resdepth.report.comparison import RATE, Comparison, comparisons, final_rows, rate_sweeps, results, variants_in
 from resdepth.report.style import STYLE, save_figure
 from resdepth.report.summary import at_best_rate
 from resdepth.results.table import experiment_folder, read_results, refuse_empty
@@ -80,21 +80,21 @@ def _save(drawn: Drawn, out: Path | None, experiment: Path, formats: tuple[str, 
 def draw(table: pd.DataFrame, metric: str = "error", x: str = "epoch") -> Iterator[Drawn]:
     """The figures of every experiment and setting in a table of `load_results`, one after the other."""
     with matplotlib.rc_context(STYLE):
-        for setting in settings(table):
-            suffix = f"_{setting.label}" if setting.label else ""
+        for comparison in comparisons(table):
+            suffix = f"_{comparison.label}" if comparison.label else ""
             kind = ("" if metric == "error" else f"_{metric}") + ("" if x == "epoch" else f"_by_{x}")
-            yield Drawn(setting.experiment, f"curves{kind}{suffix}", draw_curves(setting, metric, x))
-            yield Drawn(setting.experiment, f"depth{suffix}", draw_depth(setting))
-        for setting in rate_sweeps(table):
-            suffix = f"_{setting.label}" if setting.label else ""
-            yield Drawn(setting.experiment, f"rates{suffix}", draw_rates(setting))
-            best = draw_depth(at_best_rate(setting), at="each at its best rate")
-            yield Drawn(setting.experiment, f"depth_best_rate{suffix}", best)
+            yield Drawn(comparison.experiment, f"curves{kind}{suffix}", draw_curves(comparison, metric, x))
+            yield Drawn(comparison.experiment, f"depth{suffix}", draw_depth(comparison))
+        for comparison in rate_sweeps(table):
+            suffix = f"_{comparison.label}" if comparison.label else ""
+            yield Drawn(comparison.experiment, f"rates{suffix}", draw_rates(comparison))
+            best = draw_depth(at_best_rate(comparison), at="each at its best rate")
+            yield Drawn(comparison.experiment, f"depth_best_rate{suffix}", best)
 
 
-def draw_curves(setting: Setting, metric: str = "error", x: str = "epoch") -> Figure:
+def draw_curves(comparison: Comparison, metric: str = "error", x: str = "epoch") -> Figure:
     """He et al. 2015, figure 6: error against epochs, a panel per variant, mean over seeds, one standard deviation."""
-    rows, variants = setting.rows, variants_in(setting.rows)
+    rows, variants = comparison.rows, variants_in(comparison.rows)
     size = (1.2 + 4.2 * len(variants), 4)
     figure, axes = plt.subplots(1, len(variants), figsize=size, sharex=True, sharey=True, squeeze=False)
     colours = depth_colours(rows)
@@ -109,8 +109,8 @@ def draw_curves(setting: Setting, metric: str = "error", x: str = "epoch") -> Fi
     axes[0][0].set_xlim(left=0)
     top = axes[0][0].get_ylim()[1]
     axes[0][0].set_ylim(0, min(top, 100) if metric != "loss" else top)
-    _legend(axes[0][-1], setting, metric, colours)
-    return _titled(figure, setting)
+    _legend(axes[0][-1], comparison, metric, colours)
+    return _titled(figure, comparison)
 
 
 def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str, label: str) -> None:
@@ -140,14 +140,14 @@ def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str,
             panel.plot(at, y, "x", color=colour, markersize=8, label=mark, transform=where, clip_on=False)
 
 
-def _legend(panel: Axes, setting: Setting, metric: str, colours: dict[int, str]) -> None:
+def _legend(panel: Axes, comparison: Comparison, metric: str, colours: dict[int, str]) -> None:
     train, test, _ = METRICS[metric]
     handles = _depth_handles(colours)
     handles.append(Line2D([], [], color="black", linestyle="--", linewidth=1.1, label=train.replace("_", " ")))
     handles.append(Line2D([], [], color="black", linewidth=1.8, label=test.replace("_", " ")))
-    if setting.rows.seed.nunique() > 1:
+    if comparison.rows.seed.nunique() > 1:
         handles.append(Patch(color="black", alpha=0.15, linewidth=0, label="± one standard deviation"))
-    if "diverged" in set(setting.rows.state):
+    if "diverged" in set(comparison.rows.state):
         handles.append(_DIVERGED)
     panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
 
@@ -157,9 +157,9 @@ def _depth_handles(colours: dict[int, str]) -> list[Artist]:
     return [Line2D([], [], color=colours[d], linewidth=3, label=f"{d} layers") for d in sorted(colours, reverse=True)]
 
 
-def draw_depth(setting: Setting, at: str = "") -> Figure:
+def draw_depth(comparison: Comparison, at: str = "") -> Figure:
     """Final training error against depth: every seed a mark, the mean a line, a colour and a mark per variant."""
-    finals = results(setting.rows)
+    finals = results(comparison.rows)
     figure, axes = plt.subplots(figsize=(5.6, 4))
     for i, variant in enumerate(variants_in(finals)):
         runs = finals[finals.variant == variant]
@@ -181,12 +181,12 @@ def draw_depth(setting: Setting, at: str = "") -> Figure:
         axes.plot(diverged.depth, diverged.train_error, "x", color="black", markersize=8, label="diverged")
     _from_zero(axes, finals.train_error.max())
     axes.legend()
-    return _titled(figure, setting, at)
+    return _titled(figure, comparison, at)
 
 
-def draw_rates(setting: Setting) -> Figure:
+def draw_rates(comparison: Comparison) -> Figure:
     """Final training error against the learning rate: a panel per variant, a colour per depth, every seed a mark."""
-    finals = results(setting.rows)
+    finals = results(comparison.rows)
     variants = variants_in(finals)
     figure, axes = plt.subplots(1, len(variants), figsize=(1.2 + 4.2 * len(variants), 4), sharey=True, squeeze=False)
     colours = depth_colours(finals)
@@ -211,7 +211,7 @@ def draw_rates(setting: Setting) -> Figure:
     if "diverged" in set(finals.state):
         handles.append(_DIVERGED)
     axes[0][-1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
-    return _titled(figure, setting)
+    return _titled(figure, comparison)
 
 
 def _from_zero(axes: Axes, highest: float) -> None:
@@ -226,9 +226,9 @@ def depth_colours(rows: pd.DataFrame) -> dict[int, str]:
     return {d: matplotlib.colors.to_hex(scale(0.82 * i / max(1, len(depths) - 1))) for i, d in enumerate(depths)}
 
 
-def _titled(figure: Figure, setting: Setting, at: str = "") -> Figure:
-    more = (f", {at}" if at else "") + (" (still running)" if "running" in set(setting.rows.state) else "")
+def _titled(figure: Figure, comparison: Comparison, at: str = "") -> Figure:
+    more = (f", {at}" if at else "") + (" (still running)" if "running" in set(comparison.rows.state) else "")
     # At 10 points a character is about 0.075 inches wide.
-    figure.suptitle(setting.wrapped_title(int(figure.get_figwidth() / 0.075), more), fontsize=10)
+    figure.suptitle(comparison.wrapped_title(int(figure.get_figwidth() / 0.075), more), fontsize=10)
     figure.tight_layout()
     return figure

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from resdepth.report.comparison import RATE, Setting, final_rows, results, variants_in
+from resdepth.report.comparison import RATE, Comparison, final_rows, results, variants_in
 from resdepth.report.paper import paper_test_error, reproduced_test_errors
 
 # Percentage points of training error below which two nets are said to train equally well.
@@ -14,26 +14,26 @@ _EQUAL = 1.0
 _HOPELESS = 50.0
 
 
-def summarise(setting: Setting) -> pd.DataFrame:
+def summarise(comparison: Comparison) -> pd.DataFrame:
     """A row per variant and depth: final errors (percent, mean and deviation over seeds), seconds, the paper's.
 
     Runs that have not ended with a result are noted, and counted only where no other run of the net has.
     """
-    finals = final_rows(setting.rows)
+    finals = final_rows(comparison.rows)
     rows = []
     for variant in variants_in(finals):
         for depth, runs in finals[finals.variant == variant].groupby("depth"):
-            rows.append(_summary_row(setting, variant, int(str(depth)), runs))
+            rows.append(_summary_row(comparison, variant, int(str(depth)), runs))
     return pd.DataFrame(rows)
 
 
-def _summary_row(setting: Setting, variant: str, depth: int, all_runs: pd.DataFrame) -> dict[str, Any]:
+def _summary_row(comparison: Comparison, variant: str, depth: int, all_runs: pd.DataFrame) -> dict[str, Any]:
     note = ", ".join(f"{n} {s}" for s, n in all_runs.state.value_counts().items() if s != "finished")
-    runs = results(setting.rows[setting.rows.run.isin(all_runs.run)])
+    runs = results(comparison.rows[comparison.rows.run.isin(all_runs.run)])
     first = {str(k): v for k, v in runs.iloc[0].to_dict().items()}
     return {
-        "experiment": setting.experiment,
-        "setting": setting.label,
+        "experiment": comparison.experiment,
+        "setting": comparison.label,
         "variant": variant,
         "depth": depth,
         "seeds": len(runs),
@@ -48,38 +48,40 @@ def _summary_row(setting: Setting, variant: str, depth: int, all_runs: pd.DataFr
     }
 
 
-def at_best_rate(setting: Setting) -> Setting:
+def at_best_rate(comparison: Comparison) -> Comparison:
     """Of each variant and depth, the runs at the learning rate with the lowest mean final training error.
 
     Equal errors are told apart by the training loss; a rate at which a run diverged comes last.
     """
-    finals = results(setting.rows).assign(has_diverged=lambda runs: runs.state == "diverged")
+    finals = results(comparison.rows).assign(has_diverged=lambda runs: runs.state == "diverged")
     order = ["has_diverged", "train_error", "train_loss"]
     means = finals.groupby(["variant", "depth", RATE])[order].mean().reset_index()
     best = means.sort_values(order).drop_duplicates(["variant", "depth"])[["variant", "depth", RATE]]
-    return Setting(setting.experiment, setting.keys, setting.rows.merge(best, on=["variant", "depth", RATE]))
+    return Comparison(
+        comparison.experiment, comparison.keys, comparison.rows.merge(best, on=["variant", "depth", RATE])
+    )
 
 
-def best_rates(setting: Setting) -> pd.DataFrame:
+def best_rates(comparison: Comparison) -> pd.DataFrame:
     """`summarise` at the best rate of each variant and depth, with that rate as `lr`."""
-    best = at_best_rate(setting)
+    best = at_best_rate(comparison)
     table = summarise(best)
     rates = best.rows.groupby(["variant", "depth"])[RATE].first()
     table.insert(4, "lr", [rates[(v, d)] for v, d in zip(table.variant, table.depth, strict=True)])
     return table
 
 
-def verdict(setting: Setting) -> str:
+def verdict(comparison: Comparison) -> str:
     """One sentence: how much worse the deepest net trains than the shallowest, for each variant, with its numbers.
 
     "plain: 110 layers train 89 points worse than 20 (89.1 % against 0.0 %); residual: no worse (0.0 % against 0.0 %)"
     """
-    parts = [part for variant in variants_in(setting.rows) for part in _verdict_on(setting, variant)]
-    return f"{'; '.join(parts)}. [{setting.title}]" if parts else ""
+    parts = [part for variant in variants_in(comparison.rows) for part in _verdict_on(comparison, variant)]
+    return f"{'; '.join(parts)}. [{comparison.title}]" if parts else ""
 
 
-def _verdict_on(setting: Setting, variant: str) -> Iterator[str]:
-    finals = results(setting.rows)
+def _verdict_on(comparison: Comparison, variant: str) -> Iterator[str]:
+    finals = results(comparison.rows)
     finals = finals[finals.variant == variant]
     means = finals.groupby("depth").train_error.mean()
     if means.empty:
