@@ -144,7 +144,7 @@ def final_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return last.sort_values(["variant", "depth", "seed"], key=lambda c: c.map(order) if c.name == "variant" else c)
 
 
-def results(rows: pd.DataFrame) -> pd.DataFrame:
+def ended_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """The final rows of the runs that have ended with a result; of a net none of which has, what there is so far."""
     finals = final_rows(rows)
     has_ended = finals.state.isin(("finished", "diverged"))

@@ -21,7 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resdepth.errors import ConfigError
-from resdepth.report.comparison import RATE, Comparison, comparisons, final_rows, rate_sweeps, results, variants_in
+from resdepth.report.comparison import RATE, Comparison, comparisons, ended_runs, final_rows, rate_sweeps, variants_in
 from resdepth.report.style import STYLE, save_figure
 from resdepth.report.summary import at_best_rate
 from resdepth.results.table import experiment_folder, read_results, refuse_empty
@@ -117,7 +117,7 @@ def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str,
     """One net's lines: mean and deviation over its seeds; a diverged seed is a line of its own, up to its mark."""
     train, test, _ = METRICS[metric]
     # A seed that is still running would end the mean of the others with a jump.
-    runs = runs[runs.run.isin(results(runs).run)]
+    runs = runs[runs.run.isin(ended_runs(runs).run)]
     has_diverged = runs.state == "diverged"
     for column, style, width in ((train, "--", 1.1), (test, "-", 1.8)):
         values = runs[~has_diverged].dropna(subset=[column]).groupby(x)[column]
@@ -159,7 +159,7 @@ def _depth_handles(colours: dict[int, str]) -> list[Artist]:
 
 def draw_depth(comparison: Comparison, at: str = "") -> Figure:
     """Final training error against depth: every seed a mark, the mean a line, a colour and a mark per variant."""
-    finals = results(comparison.rows)
+    finals = ended_runs(comparison.rows)
     figure, axes = plt.subplots(figsize=(5.6, 4))
     for i, variant in enumerate(variants_in(finals)):
         runs = finals[finals.variant == variant]
@@ -186,7 +186,7 @@ def draw_depth(comparison: Comparison, at: str = "") -> Figure:
 
 def draw_rates(comparison: Comparison) -> Figure:
     """Final training error against the learning rate: a panel per variant, a colour per depth, every seed a mark."""
-    finals = results(comparison.rows)
+    finals = ended_runs(comparison.rows)
     variants = variants_in(finals)
     figure, axes = plt.subplots(1, len(variants), figsize=(1.2 + 4.2 * len(variants), 4), sharey=True, squeeze=False)
     colours = depth_colours(finals)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from resdepth.report.comparison import RATE, Comparison, final_rows, results, variants_in
+from resdepth.report.comparison import RATE, Comparison, ended_runs, final_rows, variants_in
 from resdepth.report.paper import paper_test_error, reproduced_test_errors
 
 # Percentage points of training error below which two nets are said to train equally well.
@@ -29,7 +29,7 @@ def summarise(comparison: Comparison) -> pd.DataFrame:
 
 def _summary_row(comparison: Comparison, variant: str, depth: int, all_runs: pd.DataFrame) -> dict[str, Any]:
     note = ", ".join(f"{n} {s}" for s, n in all_runs.state.value_counts().items() if s != "finished")
-    runs = results(comparison.rows[comparison.rows.run.isin(all_runs.run)])
+    runs = ended_runs(comparison.rows[comparison.rows.run.isin(all_runs.run)])
     first = {str(k): v for k, v in runs.iloc[0].to_dict().items()}
     return {
         "experiment": comparison.experiment,
@@ -53,7 +53,7 @@ def at_best_rate(comparison: Comparison) -> Comparison:
 
     Equal errors are told apart by the training loss; a rate at which a run diverged comes last.
     """
-    finals = results(comparison.rows).assign(has_diverged=lambda runs: runs.state == "diverged")
+    finals = ended_runs(comparison.rows).assign(has_diverged=lambda runs: runs.state == "diverged")
     order = ["has_diverged", "train_error", "train_loss"]
     means = finals.groupby(["variant", "depth", RATE])[order].mean().reset_index()
     best = means.sort_values(order).drop_duplicates(["variant", "depth"])[["variant", "depth", RATE]]
@@ -81,7 +81,7 @@ def verdict(comparison: Comparison) -> str:
 
 
 def _verdict_on(comparison: Comparison, variant: str) -> Iterator[str]:
-    finals = results(comparison.rows)
+    finals = ended_runs(comparison.rows)
     finals = finals[finals.variant == variant]
     means = finals.groupby("depth").train_error.mean()
     if means.empty:
