@@ -13,7 +13,7 @@ from conftest import train_here
 import resdepth
 from resdepth.config.schema import DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError
-from resdepth.report.comparison import comparisons, final_rows
+from resdepth.report.comparison import comparisons, last_epochs
 from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.results import run_directory
 from resdepth.results.metrics import SCHEMA_VERSION, EpochRecord, write_rows
@@ -159,7 +159,7 @@ def test_runs_that_have_not_ended_well_do_not_count_beside_those_that_have(tmp_p
 
 def test_final_rows_are_the_last_of_each_run_not_the_best(tmp_path):
     write_run(tmp_path, train_error=70.0)
-    (row,) = final_rows(load_results(tmp_path)).to_dict("records")
+    (row,) = last_epochs(load_results(tmp_path)).to_dict("records")
     assert (row["epoch"], row["train_error"], row["seconds"]) == (2, 70.0, 1.0)
 
 

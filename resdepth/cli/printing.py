@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from resdepth.errors import ConfigError
-from resdepth.report.comparison import comparisons, final_rows, rate_sweeps
+from resdepth.report.comparison import comparisons, last_epochs, rate_sweeps
 from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.results import run_directory
 from resdepth.results.atomic import ASIDE
@@ -105,7 +105,7 @@ def print_results(plan: Plan) -> list[str]:
         table.add_column(name, overflow="fold")
     for comparison in found:
         told = {"experiment": comparison.experiment, "setting": comparison.label}
-        for _, run in final_rows(comparison.rows).iterrows():
+        for _, run in last_epochs(comparison.rows).iterrows():
             errors = (percent(run.train_error), percent(run.test_error))
             cells = [run.variant, str(run.depth), str(run.seed), *errors, duration(run.seconds), run.state]
             table.add_row(*cells, *(told[name] for name, is_shown in named.items() if is_shown))

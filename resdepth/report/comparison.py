@@ -135,7 +135,7 @@ def _mask(rows: pd.DataFrame, chosen: dict[str, Any], *, wild: bool = False) -> 
     return mask
 
 
-def final_rows(rows: pd.DataFrame) -> pd.DataFrame:
+def last_epochs(rows: pd.DataFrame) -> pd.DataFrame:
     """The last row of each run, with `seconds`, the sum of its epochs."""
     last = rows.sort_values("epoch").groupby(["experiment", "run"], sort=False).tail(1)
     seconds = rows.groupby(["experiment", "run"]).epoch_seconds.sum().rename("seconds")
@@ -146,7 +146,7 @@ def final_rows(rows: pd.DataFrame) -> pd.DataFrame:
 
 def ended_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """The final rows of the runs that have ended with a result; of a net none of which has, what there is so far."""
-    finals = final_rows(rows)
+    finals = last_epochs(rows)
     has_ended = finals.state.isin(("finished", "diverged"))
     any_ended = has_ended.groupby([finals.variant, finals.depth, finals[RATE]]).transform("any")
     return finals[has_ended | ~any_ended]

@@ -21,7 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resdepth.errors import ConfigError
-from resdepth.report.comparison import RATE, Comparison, comparisons, ended_runs, final_rows, rate_sweeps, variants_in
+from resdepth.report.comparison import RATE, Comparison, comparisons, ended_runs, last_epochs, rate_sweeps, variants_in
 from resdepth.report.style import STYLE, save_figure
 from resdepth.report.summary import at_best_rate
 from resdepth.results.table import experiment_folder, read_results, refuse_empty
@@ -130,7 +130,7 @@ def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str,
             panel.fill_between(mean.index, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
         for seed, run in runs[has_diverged].dropna(subset=[column]).groupby("seed"):
             panel.plot(run[x], run[column], style, color=colour, linewidth=0.8, label=f"{name} seed {seed}")
-    ended = final_rows(runs[has_diverged])
+    ended = last_epochs(runs[has_diverged])
     if not ended.empty:
         for at, value in zip(ended[x], ended[test], strict=True):
             # A loss that is no number is marked at the panel's upper edge.

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from resdepth.report.comparison import RATE, Comparison, ended_runs, final_rows, variants_in
+from resdepth.report.comparison import RATE, Comparison, ended_runs, last_epochs, variants_in
 from resdepth.report.paper import paper_test_error, reproduced_test_errors
 
 # Percentage points of training error below which two nets are said to train equally well.
@@ -19,7 +19,7 @@ def summarise(comparison: Comparison) -> pd.DataFrame:
 
     Runs that have not ended with a result are noted, and counted only where no other run of the net has.
     """
-    finals = final_rows(comparison.rows)
+    finals = last_epochs(comparison.rows)
     rows = []
     for variant in variants_in(finals):
         for depth, runs in finals[finals.variant == variant].groupby("depth"):
