@@ -11,11 +11,11 @@ from resdepth.config.keys import EXECUTION_KEYS, SHORTCUT_KEYS
 from resdepth.results.run_directory import safe_name
 from resdepth.variants import VARIANTS
 
-RATE = "recipe.lr"
+LEARNING_RATE = "recipe.lr"
 # Told apart on the panels and axes of every figure. A shortcut is told by the configuration's key.
 _AXES = ("variant", "depth", "seed", "shortcut")
 # What a title says in words of its own.
-_IN_TITLE = (RATE, "recipe.epochs", "recipe.iterations", "recipe.name", "dataset", "data", "recipe", "content")
+_IN_TITLE = (LEARNING_RATE, "recipe.epochs", "recipe.iterations", "recipe.name", "dataset", "data", "recipe", "content")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Comparison:
     def title(self) -> str:
         """Data set, recipe, what of it is not the default, and seeds, in words."""
         first, seeds = self.rows.iloc[0], sorted(self.rows.seed.unique())
-        rates = self.rows[RATE].unique()
+        rates = self.rows[LEARNING_RATE].unique()
         parts = [f"rate {rates[0]:g}"] if len(rates) == 1 else []
         parts += [_length(first), *self._differences()]
         count = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
@@ -101,7 +101,11 @@ def comparisons(table: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[Compa
 
 def rate_sweeps(table: pd.DataFrame) -> list[Comparison]:
     """The settings in which the learning rate was swept, its values pooled."""
-    return [comparison for comparison in comparisons(table, pooled=(RATE,)) if comparison.rows[RATE].nunique() > 1]
+    return [
+        comparison
+        for comparison in comparisons(table, pooled=(LEARNING_RATE,))
+        if comparison.rows[LEARNING_RATE].nunique() > 1
+    ]
 
 
 def varying_keys(rows: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[str]:
@@ -148,7 +152,7 @@ def ended_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """The final rows of the runs that have ended with a result; of a net none of which has, what there is so far."""
     finals = last_epochs(rows)
     has_ended = finals.state.isin(("finished", "diverged"))
-    any_ended = has_ended.groupby([finals.variant, finals.depth, finals[RATE]]).transform("any")
+    any_ended = has_ended.groupby([finals.variant, finals.depth, finals[LEARNING_RATE]]).transform("any")
     return finals[has_ended | ~any_ended]
 
 

@@ -21,7 +21,15 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resdepth.errors import ConfigError
-from resdepth.report.comparison import RATE, Comparison, comparisons, ended_runs, last_epochs, rate_sweeps, variants_in
+from resdepth.report.comparison import (
+    LEARNING_RATE,
+    Comparison,
+    comparisons,
+    ended_runs,
+    last_epochs,
+    rate_sweeps,
+    variants_in,
+)
 from resdepth.report.style import STYLE, save_figure
 from resdepth.report.summary import at_best_rate
 from resdepth.results.table import experiment_folder, read_results, refuse_empty
@@ -193,18 +201,22 @@ def draw_rates(comparison: Comparison) -> Figure:
     for panel, variant in zip(axes[0], variants, strict=True):
         for depth, runs in finals[finals.variant == variant].groupby("depth"):
             colour = colours[int(str(depth))]
-            mean = runs.groupby(RATE).train_error.mean()
+            mean = runs.groupby(LEARNING_RATE).train_error.mean()
             panel.plot(mean.index, mean.to_numpy(), "-", color=colour, linewidth=1.8, label=f"{depth} layers")
-            panel.plot(runs[RATE], runs.train_error, "o", color=colour, alpha=0.6, markersize=4, label="_seeds")
+            panel.plot(
+                runs[LEARNING_RATE], runs.train_error, "o", color=colour, alpha=0.6, markersize=4, label="_seeds"
+            )
         panel.set_xscale("log")
-        ticks = sorted(set(finals[RATE]))
+        ticks = sorted(set(finals[LEARNING_RATE]))
         panel.set_xticks(ticks, [f"{t:g}" for t in ticks])
         panel.minorticks_off()
         panel.set_title(variant)
         panel.set_xlabel("learning rate")
         diverged = finals[(finals.variant == variant) & (finals.state == "diverged")]
         if not diverged.empty:
-            panel.plot(diverged[RATE], diverged.train_error, "x", color="black", markersize=8, label="diverged")
+            panel.plot(
+                diverged[LEARNING_RATE], diverged.train_error, "x", color="black", markersize=8, label="diverged"
+            )
     _from_zero(axes[0][0], finals.train_error.max())
     axes[0][0].set_ylabel("final training error (%)")
     handles = _depth_handles(colours)

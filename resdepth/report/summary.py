@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from resdepth.report.comparison import RATE, Comparison, ended_runs, last_epochs, variants_in
+from resdepth.report.comparison import LEARNING_RATE, Comparison, ended_runs, last_epochs, variants_in
 from resdepth.report.paper import paper_test_error, reproduced_test_errors
 
 # Percentage points of training error below which two nets are said to train equally well.
@@ -55,10 +55,10 @@ def at_best_rate(comparison: Comparison) -> Comparison:
     """
     finals = ended_runs(comparison.rows).assign(has_diverged=lambda runs: runs.state == "diverged")
     order = ["has_diverged", "train_error", "train_loss"]
-    means = finals.groupby(["variant", "depth", RATE])[order].mean().reset_index()
-    best = means.sort_values(order).drop_duplicates(["variant", "depth"])[["variant", "depth", RATE]]
+    means = finals.groupby(["variant", "depth", LEARNING_RATE])[order].mean().reset_index()
+    best = means.sort_values(order).drop_duplicates(["variant", "depth"])[["variant", "depth", LEARNING_RATE]]
     return Comparison(
-        comparison.experiment, comparison.keys, comparison.rows.merge(best, on=["variant", "depth", RATE])
+        comparison.experiment, comparison.keys, comparison.rows.merge(best, on=["variant", "depth", LEARNING_RATE])
     )
 
 
@@ -66,7 +66,7 @@ def best_rates(comparison: Comparison) -> pd.DataFrame:
     """`summarise` at the best rate of each variant and depth, with that rate as `lr`."""
     best = at_best_rate(comparison)
     table = summarise(best)
-    rates = best.rows.groupby(["variant", "depth"])[RATE].first()
+    rates = best.rows.groupby(["variant", "depth"])[LEARNING_RATE].first()
     table.insert(4, "lr", [rates[(v, d)] for v, d in zip(table.variant, table.depth, strict=True)])
     return table
 
