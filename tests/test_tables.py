@@ -34,7 +34,7 @@ def write_run(results, variant="plain", depth=20, seed=0, train_error=1.0, test_
     )  # fmt: skip
     defaults = {"recipe.lr": 0.02, "model.shortcut": "A"}
     given = {"recipe.lr": lr, "model.shortcut": shortcut}
-    folder = run_directory.directory(config, [(k, v) for k, v in given.items() if v != defaults[k]])
+    folder = run_directory.run_path(config, [(k, v) for k, v in given.items() if v != defaults[k]])
     folder.mkdir(parents=True)
     run_directory.write_config(folder, config)
     row = EpochRecord(

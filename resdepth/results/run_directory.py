@@ -36,7 +36,7 @@ _LONGEST = 120
 _NEEDED = ("depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr")
 
 
-def directory(config: RunConfig, differences: Iterable[tuple[str, Any]]) -> Path:
+def run_path(config: RunConfig, differences: Iterable[tuple[str, Any]]) -> Path:
     """results/<name>/<variant>-<depth>-s<seed>,..., each part safe as a file name on any system."""
     kept = [(k, v) for k, v in differences if k not in SHORTCUT_KEYS or VARIANTS[config.variant].has_shortcut]
     if config.data.fingerprint:
