@@ -18,7 +18,7 @@ from resdepth.config.keys import run_identity
 from resdepth.config.schema import RunConfig
 from resdepth.errors import RunError
 from resdepth.results.atomic import replacing
-from resdepth.results.run_directory import differences
+from resdepth.results.run_directory import describe_differences
 
 CHECKPOINT = "checkpoint.pt"
 _FORMAT = 2
@@ -107,7 +107,7 @@ def load(path: Path, config: RunConfig, device: torch.device) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
         there, state = content["identity"], content["state"]
-        odd = differences(there, config)
+        odd = describe_differences(there, config)
     except Exception as error:  # torch raises many kinds; none of them may pass for a run that went wrong
         raise RunError(f"{path}: the checkpoint cannot be read safely ({type(error).__name__}); {_OVER}") from error
     if odd:

@@ -186,12 +186,12 @@ def _is_leftover(file: Path) -> bool:
 
 
 def _refuse_other_run(folder: Path, config: RunConfig) -> None:
-    odd = differences(read_config(folder), config)
+    odd = describe_differences(read_config(folder), config)
     if odd:
         raise ConfigError("name", config.name, f"{folder} holds another run ({odd}); choose another name=")
 
 
-def differences(there: Mapping[str, Any], config: RunConfig) -> str:
+def describe_differences(there: Mapping[str, Any], config: RunConfig) -> str:
     """What tells the run of this configuration from one with the keys `there`, in words; empty where nothing does."""
     # A key that came into the schema later holds its default in older runs.
     defaults, here = identity(RunConfig()), run_identity(config)
