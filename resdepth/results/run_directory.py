@@ -143,7 +143,7 @@ def set_aside(folder: Path) -> Path:
         raise RunError(f"{folder}: cannot be kept in {aside} ({error.strerror}); mend that, or move it away") from error
 
 
-class HeldElsewhereError(RunError):
+class RunLockedError(RunError):
     """Another process is training this run."""
 
 
@@ -157,7 +157,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise HeldElsewhereError(
+        raise RunLockedError(
             f"{folder}: is being trained by another process; wait for it, or choose another name="
         ) from error
     try:
@@ -176,7 +176,7 @@ def refuse_locked(folder: Path, config: RunConfig) -> None:
     try:
         with locked(folder):
             pass
-    except HeldElsewhereError as error:
+    except RunLockedError as error:
         raise ConfigError("name", config.name, str(error)) from error
 
 

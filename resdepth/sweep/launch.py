@@ -21,7 +21,7 @@ from resdepth.config.hydra_errors import one_line_errors
 from resdepth.errors import ResdepthError, RunError
 from resdepth.results import run_directory
 from resdepth.results.outcome import Outcome
-from resdepth.results.run_directory import HeldElsewhereError, locked
+from resdepth.results.run_directory import RunLockedError, locked
 from resdepth.sweep.groups import Group, make_groups
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import Plan
@@ -91,7 +91,7 @@ def _remove_leftovers(shared: Path) -> None:
         try:
             with locked(folder):
                 pass
-        except HeldElsewhereError:
+        except RunLockedError:
             continue
         shutil.rmtree(folder, ignore_errors=True)
 

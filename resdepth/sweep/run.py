@@ -82,7 +82,7 @@ def _ticks(planned: PlannedRun, observer: Observer) -> Generator[Tick, None, Out
             # Only now: without its checkpoint and without an outcome the run would start over.
             if not planned.config.keep_checkpoint:
                 (planned.directory / CHECKPOINT).unlink(missing_ok=True)
-    except run_directory.HeldElsewhereError as error:
+    except run_directory.RunLockedError as error:
         # Nothing is written: the directory is the other process's.
         outcome = Outcome("failed", time.perf_counter() - started, str(error))
     except Exception as error:
