@@ -13,7 +13,7 @@ from resdepth.report.comparison import comparisons, last_epochs, rate_sweeps
 from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.results import run_directory
 from resdepth.results.atomic import ASIDE
-from resdepth.results.table import read_results, refuse_empty
+from resdepth.results.table import read_results, require_rows
 from resdepth.sweep.plan import Plan
 
 # Above this a sweep says what would be quicker.
@@ -131,7 +131,7 @@ def _plans_rows(plan: Plan) -> tuple[pd.DataFrame, list[str]]:
 def print_summary(root: Path, csv: Path | None) -> list[str]:
     """The summary of every experiment below `root`; the lines of what could not be read."""
     rows, problems = read_results(root)
-    refuse_empty(rows, root, problems, "sum up")
+    require_rows(rows, root, problems, "sum up")
     tables = [summarise(comparison) for comparison in comparisons(rows)]
     if csv is not None:
         try:

@@ -32,7 +32,7 @@ from resdepth.report.comparison import (
 )
 from resdepth.report.style import STYLE, save_figure
 from resdepth.report.summary import at_best_rate
-from resdepth.results.table import experiment_folder, read_results, refuse_empty
+from resdepth.results.table import experiment_folder, read_results, require_rows
 
 # What the dashed and the solid line of `curves` show, and the axis' label.
 METRICS = {
@@ -65,7 +65,7 @@ def plot(root: Path, out: Path | None, formats: tuple[str, ...], metric: str, x:
     Files go to `figures/` inside each experiment's folder, or to `out`. Raises ConfigError where nothing is to draw.
     """
     table, problems = read_results(root)
-    refuse_empty(table, root, problems, "plot")
+    require_rows(table, root, problems, "plot")
     files: list[Path] = []
     try:
         for drawn in draw(table, metric, x):

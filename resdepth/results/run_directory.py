@@ -169,7 +169,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def refuse_locked(folder: Path, config: RunConfig) -> None:
+def require_unlocked(folder: Path, config: RunConfig) -> None:
     """Raises ConfigError where another process is training this run."""
     if not (folder / LOCK).exists():
         return

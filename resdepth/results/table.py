@@ -48,7 +48,7 @@ def read_results(root: Path) -> tuple[pd.DataFrame, list[str]]:
     return pd.concat(parts, ignore_index=True), problems
 
 
-def refuse_empty(table: pd.DataFrame, root: Path, problems: list[str], purpose: str) -> None:
+def require_rows(table: pd.DataFrame, root: Path, problems: list[str], purpose: str) -> None:
     """Raises ConfigError where there is no row, with what could not be read, if that is why."""
     if table.empty:
         hint = f" ({'; '.join(problems)})" if problems else "; make some with resdepth sweep depth=20,56,110"

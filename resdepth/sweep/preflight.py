@@ -30,7 +30,7 @@ _PROBE_SECONDS, _MOST_STEPS = 1.0, 30
 def check(plan: Plan) -> None:
     """Load every data set, ask for every device and every directory. Raises ConfigError or DataError."""
     for planned in plan.pending:
-        run_directory.refuse_locked(planned.directory, planned.config)
+        run_directory.require_unlocked(planned.directory, planned.config)
     check_devices(plan.pending)
     for data in {r.config.data: None for r in plan.pending}:
         sources.load(data)
