@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from resdepth.results.atomic import replacing
+from resdepth.results.atomic import atomic_open
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 150,
@@ -30,7 +30,7 @@ def save_figure(figure: Figure, stem: Path, formats: tuple[str, ...]) -> list[Pa
     """Write the figure as `stem`.png and so on, and close it; the same results give the same files."""
     files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
     for file, suffix in zip(files, formats, strict=True):
-        with replacing(file) as target:
+        with atomic_open(file) as target:
             # No date in the file, so that drawing again changes nothing.
             metadata = {"Date": None} if suffix == "svg" else {"Software": None}
             figure.savefig(target, format=suffix, metadata=metadata)

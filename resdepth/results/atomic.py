@@ -10,14 +10,14 @@ from typing import IO
 PART, ASIDE = ".part", ".aside"
 
 
-def write_text(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
-    with replacing(path) as file:
+    with atomic_open(path) as file:
         file.write(text.encode())
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def atomic_open(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of `path` as a whole, when it is on the disk, or not at all."""
     aside = path.with_name(path.name + PART)
     try:

@@ -17,7 +17,7 @@ import torch
 from resdepth.config.keys import run_identity
 from resdepth.config.schema import RunConfig
 from resdepth.errors import RunError
-from resdepth.results.atomic import replacing
+from resdepth.results.atomic import atomic_open
 from resdepth.results.run_directory import describe_differences
 
 CHECKPOINT = "checkpoint.pt"
@@ -79,7 +79,7 @@ def save(path: Path, config: RunConfig, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save({"identity": run_identity(config), "state": state}, buffer)
     payload = buffer.getbuffer()
-    with replacing(path) as file:
+    with atomic_open(path) as file:
         file.write(_MAGIC + f"{_FORMAT} {sha256(payload).hexdigest()}\n".encode())
         file.write(payload)
 

@@ -12,7 +12,7 @@ import torch
 
 from resdepth import __version__
 from resdepth.device import device_name
-from resdepth.results.atomic import write_text
+from resdepth.results.atomic import atomic_write_text
 
 ENVIRONMENT = "environment.json"
 
@@ -29,7 +29,9 @@ def write(folder: Path, device: torch.device, *, is_continued: bool = False, **m
             earlier = json.loads(path.read_text(encoding="utf-8"))
     is_same = {**earlier, "continued_from": None} == {**environment, "continued_from": None}
     before = earlier.get("continued_from") if is_same else earlier
-    write_text(path, json.dumps({**environment, "continued_from": before} if before else environment, indent=2) + "\n")
+    atomic_write_text(
+        path, json.dumps({**environment, "continued_from": before} if before else environment, indent=2) + "\n"
+    )
 
 
 def describe(device: torch.device) -> dict[str, Any]:

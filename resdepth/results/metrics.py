@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from resdepth.errors import RecordError
-from resdepth.results.atomic import write_text
+from resdepth.results.atomic import atomic_write_text
 from resdepth.results.rows import column
 
 SCHEMA_VERSION = 1
@@ -169,4 +169,4 @@ def write_rows(path: Path, records: Iterable[EpochRecord]) -> None:
     """Replace a metrics.csv by these records, whole or not at all."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *map(to_row, records)])
-    write_text(path, text.getvalue())
+    atomic_write_text(path, text.getvalue())

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from resdepth.errors import RecordError
-from resdepth.results.atomic import write_text
+from resdepth.results.atomic import atomic_write_text
 
 OUTCOME = "outcome.json"
 STATES = ("finished", "diverged", "failed")
@@ -26,7 +26,7 @@ class Outcome:
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
-    write_text(folder / OUTCOME, json.dumps(asdict(outcome), indent=2) + "\n")
+    atomic_write_text(folder / OUTCOME, json.dumps(asdict(outcome), indent=2) + "\n")
 
 
 def read_outcome(folder: Path) -> Outcome | None:

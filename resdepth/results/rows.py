@@ -7,7 +7,7 @@ from dataclasses import astuple, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from resdepth.results.atomic import write_text
+from resdepth.results.atomic import atomic_write_text
 
 Row = TypeVar("Row")
 
@@ -23,7 +23,7 @@ def write(path: Path, rows: Sequence[Any]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(f.name for f in fields(rows[0]))
     writer.writerows([f"{v:.6g}" if isinstance(v, float) else v for v in astuple(row)] for row in rows)
-    write_text(path, text.getvalue())
+    atomic_write_text(path, text.getvalue())
 
 
 def read(path: Path, kind: type[Row]) -> list[Row]:

@@ -23,7 +23,7 @@ from resdepth.config.checks import expanded
 from resdepth.config.keys import EXECUTION_KEYS, SHORTCUT_KEYS, flatten, identity, run_identity
 from resdepth.config.schema import RunConfig
 from resdepth.errors import ConfigError, RecordError, RunError
-from resdepth.results.atomic import ASIDE, PART, write_text
+from resdepth.results.atomic import ASIDE, PART, atomic_write_text
 from resdepth.results.metrics import METRICS, EpochRecord, _text_of, read_rows
 from resdepth.results.outcome import OUTCOME, Outcome, read_outcome
 from resdepth.variants import VARIANTS
@@ -74,7 +74,7 @@ def write_config(folder: Path, config: RunConfig) -> None:
             branch[leaf] = value
     if config.data.path is not None:
         tree["data"]["path"] = PurePath(config.data.path).name
-    write_text(folder / CONFIG, yaml.safe_dump(tree, sort_keys=False))
+    atomic_write_text(folder / CONFIG, yaml.safe_dump(tree, sort_keys=False))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
