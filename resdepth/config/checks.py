@@ -39,7 +39,7 @@ def require_path(name: str, path: str) -> None:
     require(not _UNWRITABLE.search(path), name, repr(path), "holds a control character, or bytes that are no UTF-8")
 
 
-def expanded(field: str, path: str) -> Path:
+def expand_path(field: str, path: str) -> Path:
     """The path with `~` replaced by the home folder. Raises ConfigError for what no place can be."""
     try:
         place = Path(path).expanduser()

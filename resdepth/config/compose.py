@@ -22,7 +22,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from resdepth.config.checks import expanded
+from resdepth.config.checks import expand_path
 from resdepth.config.hydra_errors import one_line_errors, unknown_key
 from resdepth.config.keys import flatten, identity, known_keys
 from resdepth.config.overrides import as_meant, check_axes, check_keys, is_launchers, parse
@@ -76,7 +76,7 @@ def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: b
 @contextmanager
 def initialized_hydra(config_dir: Path | None) -> Iterator[ConfigLoader]:
     """Hydra, looking for YAML files in `config_dir` first, then in the program's own folder. Raises ConfigError."""
-    if config_dir is not None and not expanded("--config-dir", str(config_dir)).is_dir():
+    if config_dir is not None and not expand_path("--config-dir", str(config_dir)).is_dir():
         raise ConfigError("--config-dir", config_dir, "is not a folder; name one that holds data/, recipe/, ...")
     if config_dir is not None and (config_dir / "config.yaml").exists():
         raise ConfigError("--config-dir", config_dir, "holds a config.yaml, the program's own; rename or remove it")

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from resdepth.config.checks import expanded
+from resdepth.config.checks import expand_path
 from resdepth.config.schema import OWN_SOURCES, DataConfig
 from resdepth.data.dataset import Dataset, Labels, Shape, Split, as_nchw
 from resdepth.data.user_data import load_folder, load_npz
@@ -145,7 +145,7 @@ def _torchvision(config: DataConfig) -> Dataset:
     from torchvision import datasets
 
     kind = getattr(datasets, _TORCHVISION[config.source])
-    root = expanded("data.root", config.root)
+    root = expand_path("data.root", config.root)
     try:
         with _downloading():
             parts = [kind(root, train=train, download=config.download) for train in (True, False)]

@@ -14,7 +14,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from resdepth import host
-from resdepth.config.checks import expanded
+from resdepth.config.checks import expand_path
 from resdepth.config.schema import DataConfig
 from resdepth.data.dataset import Dataset, Images, Labels, Split, as_nchw
 from resdepth.errors import DataError
@@ -159,7 +159,7 @@ def _read_image(file: str, size: int | None) -> Images:
 
 
 def _existing(config: DataConfig, *, is_folder: bool) -> Path:
-    path = expanded("data.path", config.path or "")
+    path = expand_path("data.path", config.path or "")
     # A pipe or a device is none either: reading it might never end.
     if not (path.is_dir() if is_folder else path.is_file()):
         what = "a folder" if is_folder else "a file"

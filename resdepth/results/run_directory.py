@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from resdepth.config.checks import expanded
+from resdepth.config.checks import expand_path
 from resdepth.config.keys import EXECUTION_KEYS, SHORTCUT_KEYS, flatten, identity, run_identity
 from resdepth.config.schema import RunConfig
 from resdepth.errors import ConfigError, RecordError, RunError
@@ -42,7 +42,7 @@ def run_path(config: RunConfig, differences: Iterable[tuple[str, Any]]) -> Path:
     if config.data.fingerprint:
         kept.append(("content", config.data.fingerprint[:8]))
     parts = [f"{config.variant}-{config.depth}-s{config.seed}", *(f"{k}={_spell(v)}" for k, v in kept)]
-    return expanded("results", config.results) / config.name / safe_name(",".join(parts))
+    return expand_path("results", config.results) / config.name / safe_name(",".join(parts))
 
 
 def safe_name(label: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from resdepth.config.checks import expanded
+from resdepth.config.checks import expand_path
 from resdepth.config.schema import COMMITTED
 from resdepth.errors import ConfigError, RecordError
 from resdepth.results import run_directory
@@ -34,7 +34,7 @@ def load_results(root: str | Path = "results") -> pd.DataFrame:
 
 def read_results(root: Path) -> tuple[pd.DataFrame, list[str]]:
     """The table of `load_results`, and a line for each file that could not be read."""
-    if not expanded("results", str(root)).is_dir():
+    if not expand_path("results", str(root)).is_dir():
         raise ConfigError("results", root, "is no folder; name one that holds runs, such as results/")
     parts, problems = [], []
     for folder in sorted(_run_folders(root), key=lambda f: f.parts):
