@@ -20,7 +20,7 @@ def container_limit(name: str) -> list[str]:
         return []
 
 
-def in_words(size: int) -> str:
+def format_bytes(size: int) -> str:
     """Bytes in the unit that suits them: 1.5 GiB."""
     for power, unit in ((50, "PiB"), (40, "TiB"), (30, "GiB")):
         if size >= 2**power:

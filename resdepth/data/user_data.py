@@ -141,7 +141,7 @@ def _unpacked_bytes(archive: NpzFile) -> int:
 def _require_memory(path: Path, size: int) -> None:
     there = host.host_bytes()
     if size > there:
-        sizes = f"holds {host.in_words(size)} of images and this machine has {host.in_words(there)} of memory"
+        sizes = f"holds {host.format_bytes(size)} of images and this machine has {host.format_bytes(there)} of memory"
         raise DataError("data.path", path, f"{sizes}; use fewer or smaller images")
 
 

@@ -150,7 +150,7 @@ def _place(point: Point, *, restart: bool) -> PlannedRun:
 def require_memory(run: PlannedRun, there: int, whose: str) -> None:
     """Raises ConfigError, before any memory is touched, for a run that cannot fit into so many bytes."""
     if run.least_bytes > there:
-        c, needed = run.config, host.in_words(run.least_bytes)
+        c, needed = run.config, host.format_bytes(run.least_bytes)
         net = f"with model.width={c.model.width} and minibatches of {run.schedule.batch_size}"
-        remedy = f"{whose} {host.in_words(there)}; lower depth, model.width or recipe.batch_size"
+        remedy = f"{whose} {host.format_bytes(there)}; lower depth, model.width or recipe.batch_size"
         raise ConfigError("depth", c.depth, f"{net} needs at least {needed} of memory and {remedy}")
