@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from resdepth.config.checks import expand_path
 from resdepth.config.hydra_errors import one_line_errors, unknown_key
 from resdepth.config.keys import flatten, identity, known_keys
-from resdepth.config.overrides import as_meant, check_axes, check_keys, is_launchers, parse
+from resdepth.config.overrides import check_axes, check_keys, is_launcher_override, normalise_override, parse
 from resdepth.config.schema import GROUPS, OWN_SOURCES, RunConfig
 from resdepth.errors import ConfigError
 
@@ -67,9 +67,9 @@ def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: b
         composer = _Composer(loader)
         with one_line_errors(loader, overrides):
             # `experiment=null` is the default, but as an override Hydra would look for a file of that name.
-            lines = [as_meant(line) for line in overrides if line != "experiment=null"]
+            lines = [normalise_override(line) for line in overrides if line != "experiment=null"]
             parsed = parse(lines, loader)
-            own = tuple(str(o.input_line) for o in parsed if is_launchers(o))
+            own = tuple(str(o.input_line) for o in parsed if is_launcher_override(o))
             return Sweep(tuple(composer.point(line) for line in composer.lines(parsed, swept=swept)), own)
 
 

@@ -45,7 +45,7 @@ def _parse_line(line: str, parser: OverridesParser) -> Override:
     return override
 
 
-def as_meant(line: str) -> str:
+def normalise_override(line: str) -> str:
     """An override as a user of this program means it.
 
     `+depth=8` is `depth=8`: Hydra's `+` refuses a key that exists, and here every key of the schema does. A path is
@@ -70,7 +70,7 @@ def as_meant(line: str) -> str:
     return bare
 
 
-def is_launchers(override: Override) -> bool:
+def is_launcher_override(override: Override) -> bool:
     """Whether the launch must hear of it: all of Hydra's own overrides but the axes."""
     return override.is_hydra_override() and not override.key_or_group.startswith("hydra.sweeper.params")
 
