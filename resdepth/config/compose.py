@@ -37,11 +37,11 @@ class Point:
     """One point of a sweep: its configuration, and what of it differs from the defaults, as (key, value)."""
 
     config: RunConfig
-    differences: tuple[tuple[str, Any], ...]
+    non_defaults: tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
-class Sweep:
+class ExpandedSweep:
     """What the overrides ask for: the points in order, and the overrides that are Hydra's own (launcher, sweeper)."""
 
     points: tuple[Point, ...]
@@ -57,7 +57,7 @@ def config_folder() -> Path:
     raise ConfigError("configs", here, "the installation lacks its YAML files; install resdepth again")
 
 
-def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: bool = True) -> Sweep:
+def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: bool = True) -> ExpandedSweep:
     """Every point that the overrides ask for, validated, in the order of the axes.
 
     `swept=False` ignores the default axes (depth and variant), as one run wants them.
@@ -70,7 +70,7 @@ def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: b
             lines = [normalise_override(line) for line in overrides if line != "experiment=null"]
             parsed = parse(lines, loader)
             own = tuple(str(o.input_line) for o in parsed if is_launcher_override(o))
-            return Sweep(tuple(composer.point(line) for line in composer.lines(parsed, swept=swept)), own)
+            return ExpandedSweep(tuple(composer.point(line) for line in composer.lines(parsed, swept=swept)), own)
 
 
 @contextmanager
@@ -137,13 +137,13 @@ class _Composer:
                 line = [*line, f"{other}=null"]
         config, choices = self._compose(line)
         reference, implied = self._reference(tuple(sorted(choices.items())))
-        differences = [(group, choices[group]) for group in GROUPS if self._is_chosen(group, choices, implied, config)]
+        non_defaults = [(group, choices[group]) for group in GROUPS if self._is_chosen(group, choices, implied, config)]
         base = identity(reference)
         skipped: tuple[str, ...] = ("depth", "variant", "seed", "data.name", "model.name", "recipe.name")
         # Of epochs and iterations one is null because the other is set.
         skipped += tuple(length for length, other in _LENGTHS.items() if identity(config)[length] is None)
-        differences += [(k, v) for k, v in identity(config).items() if k not in skipped and base[k] != v]
-        return Point(config, tuple(differences))
+        non_defaults += [(k, v) for k, v in identity(config).items() if k not in skipped and base[k] != v]
+        return Point(config, tuple(non_defaults))
 
     @staticmethod
     def _is_chosen(group: str, choices: dict[str, str], implied: dict[str, str], config: RunConfig) -> bool:

@@ -36,9 +36,9 @@ _LONGEST = 120
 _NEEDED = ("depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr")
 
 
-def run_path(config: RunConfig, differences: Iterable[tuple[str, Any]]) -> Path:
+def run_path(config: RunConfig, non_defaults: Iterable[tuple[str, Any]]) -> Path:
     """results/<name>/<variant>-<depth>-s<seed>,..., each part safe as a file name on any system."""
-    kept = [(k, v) for k, v in differences if k not in SHORTCUT_KEYS or VARIANTS[config.variant].has_shortcut]
+    kept = [(k, v) for k, v in non_defaults if k not in SHORTCUT_KEYS or VARIANTS[config.variant].has_shortcut]
     if config.data.fingerprint:
         kept.append(("content", config.data.fingerprint[:8]))
     parts = [f"{config.variant}-{config.depth}-s{config.seed}", *(f"{k}={_spell(v)}" for k, v in kept)]

@@ -134,7 +134,7 @@ def _place(point: Point, *, restart: bool) -> PlannedRun:
     config = point.config
     mark = sources.fingerprint(config.data)
     config = replace(config, data=replace(config.data, fingerprint=mark))
-    folder = run_directory.run_path(config, point.differences)
+    folder = run_directory.run_path(config, point.non_defaults)
     shape = sources.shape(point.config.data)
     try:
         state = run_directory.state(folder, config, restart=restart)
