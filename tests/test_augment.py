@@ -6,7 +6,7 @@ import torch
 
 from resdepth.data.augment import draw_order
 from resdepth.data.dataset import Dataset, Split
-from resdepth.data.device_data import reside
+from resdepth.data.device_data import to_device
 from resdepth.data.seeding import generator
 
 
@@ -30,7 +30,7 @@ def test_crop_and_flip_equals_the_slow_reference(pad, shape):
     flip = random.random(64) < 0.5
     order = torch.from_numpy(np.stack([np.arange(64), row, column, flip]))
     split = Split(images, np.arange(64))
-    data = reside(Dataset(split, split, classes=64), "none", pad, torch.device("cpu"))
+    data = to_device(Dataset(split, split, classes=64), "none", pad, torch.device("cpu"))
     x, y = data.minibatch(order)
     assert np.array_equal(x.numpy(), slowly(images, row, column, flip, pad).astype(np.float32) / np.float32(255))
     assert x.is_contiguous(memory_format=torch.channels_last)
@@ -73,7 +73,7 @@ def test_an_epochs_order_depends_on_seed_and_epoch_alone():
 
 def resident(images, normalise, pad=0):
     split = Split(images, np.zeros(len(images), dtype=np.int64))
-    return reside(Dataset(split, split, classes=10), normalise, pad, torch.device("cpu"))
+    return to_device(Dataset(split, split, classes=10), normalise, pad, torch.device("cpu"))
 
 
 def test_per_pixel_mean_is_subtracted_before_padding():

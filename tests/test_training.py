@@ -11,7 +11,7 @@ from conftest import TINY, train_here
 
 from resdepth.config.schema import DataConfig, RecipeConfig, RunConfig
 from resdepth.data import sources
-from resdepth.data.device_data import reside
+from resdepth.data.device_data import to_device
 from resdepth.results import checkpoint
 from resdepth.results.metrics import read_rows, to_row
 from resdepth.sweep.observer import Observer
@@ -28,7 +28,7 @@ SHORT = RecipeConfig(epochs=3, iterations=None, lr=0.02, batch_size=32, pad=1)
 def training(variant="residual", recipe=SHORT, depth=8, device="cpu", **keys):
     data = DataConfig(name="digits", limit=100)
     config = RunConfig(depth=depth, variant=variant, device=device, name="x", data=data, recipe=recipe, **keys)
-    return Training(config, reside(sources.load(data), recipe.normalise, recipe.pad, torch.device(device)))
+    return Training(config, to_device(sources.load(data), recipe.normalise, recipe.pad, torch.device(device)))
 
 
 def evaluate(net, data, split, precision, batch=1000):

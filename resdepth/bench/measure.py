@@ -18,7 +18,7 @@ from resdepth.bench.floors import floors
 from resdepth.bench.rows import USUAL, Cost
 from resdepth.data.augment import draw_order
 from resdepth.data.dataset import Dataset, Split
-from resdepth.data.device_data import reside
+from resdepth.data.device_data import to_device
 from resdepth.data.seeding import generator
 from resdepth.sweep import processes
 from resdepth.sweep.plan import PlannedRun
@@ -84,7 +84,7 @@ def _time(run: PlannedRun, count: int, device: torch.device) -> tuple[list[float
     devices.set_precision(config.precision, device)
     images, batch = window * run.schedule.batch_size, run.schedule.batch_size
     split = _random_split(run, images)
-    data = reside(Dataset(split, split, run.shape.classes), config.recipe.normalise, config.recipe.pad, device)
+    data = to_device(Dataset(split, split, run.shape.classes), config.recipe.normalise, config.recipe.pad, device)
     order = draw_order(0, 1, images, batch, window, config.recipe.pad, config.recipe.flip)
     with PeakMemory(device) as memory:
         started = time.perf_counter()

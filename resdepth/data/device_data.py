@@ -13,7 +13,7 @@ from resdepth.data.dataset import Dataset, Split
 
 
 @dataclass(frozen=True)
-class ResidentSplit:
+class DeviceSplit:
     """images (N, C, H, W) uint8 and labels (N,) int64, on the device."""
 
     images: Tensor
@@ -24,7 +24,7 @@ class ResidentSplit:
 
 
 @dataclass(frozen=True)
-class ResidentData:
+class DeviceData:
     """Both splits, and the training split's statistics: images are (pixels / 255 - mean) / deviation.
 
     mean (C, H, W) for `pixel_mean`, else (C, 1, 1); deviation (C, 1, 1). `padded` holds the training images once more,
@@ -32,8 +32,8 @@ class ResidentData:
     zero where they are.
     """
 
-    train: ResidentSplit
-    test: ResidentSplit
+    train: DeviceSplit
+    test: DeviceSplit
     classes: int
     mean: Tensor
     deviation: Tensor
@@ -58,7 +58,7 @@ class ResidentData:
         return x.permute(0, 3, 1, 2), self.train.labels[index]
 
 
-def reside(data: Dataset, normalise: str, pad: int, device: torch.device) -> ResidentData:
+def to_device(data: Dataset, normalise: str, pad: int, device: torch.device) -> DeviceData:
     """Move a data set to the device, with the statistics of its training split."""
     mean, deviation = (torch.from_numpy(part.astype(np.float32)).to(device) for part in _statistics(data, normalise))
     train, test = _move(data.train, device), _move(data.test, device)
@@ -66,11 +66,11 @@ def reside(data: Dataset, normalise: str, pad: int, device: torch.device) -> Res
     padded = F.pad(train.images, (pad, pad, pad, pad)).permute(0, 2, 3, 1).reshape(-1, channels)
     whole_mean = F.pad(mean.expand(train.images.shape[1:]), (pad, pad, pad, pad))
     padded_mean = whole_mean.permute(1, 2, 0).reshape(-1, channels)
-    return ResidentData(train, test, data.classes, mean, deviation, pad, padded, padded_mean)
+    return DeviceData(train, test, data.classes, mean, deviation, pad, padded, padded_mean)
 
 
-def _move(split: Split, device: torch.device) -> ResidentSplit:
-    return ResidentSplit(torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device))
+def _move(split: Split, device: torch.device) -> DeviceSplit:
+    return DeviceSplit(torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device))
 
 
 def _statistics(data: Dataset, normalise: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,7 +12,7 @@ from resdepth import device as devices
 from resdepth.data import sources
 from resdepth.data.augment import draw_order
 from resdepth.data.dataset import Dataset, Split
-from resdepth.data.device_data import reside
+from resdepth.data.device_data import to_device
 from resdepth.data.seeding import generator
 from resdepth.errors import ConfigError
 from resdepth.models.build import build
@@ -99,7 +99,7 @@ def _step_seconds(planned: PlannedRun) -> float:
     )
     labels = torch.randint(0, shape.classes, (batch,), generator=source)
     split = Split(images.numpy(), labels.numpy())
-    data = reside(Dataset(split, split, shape.classes), config.recipe.normalise, config.recipe.pad, device)
+    data = to_device(Dataset(split, split, shape.classes), config.recipe.normalise, config.recipe.pad, device)
     net = build(8, config.variant, config.model, shape.channels, shape.classes, source)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     step = Step(net, data, config.recipe, config.precision, (1, batch))

@@ -12,7 +12,7 @@ import torch
 from resdepth import device as devices
 from resdepth.config.schema import DataConfig
 from resdepth.data import sources
-from resdepth.data.device_data import ResidentData, reside
+from resdepth.data.device_data import DeviceData, to_device
 from resdepth.errors import RecordError, ResdepthError, RunError
 from resdepth.results import checkpoint, environment, run_directory
 from resdepth.results.atomic import PART
@@ -125,9 +125,9 @@ def _epochs(planned: PlannedRun, observer: Observer) -> Generator[EpochRecord | 
 
 
 @lru_cache(maxsize=2)
-def _resident(data: DataConfig, normalise: str, pad: int, device: torch.device) -> ResidentData:
+def _resident(data: DataConfig, normalise: str, pad: int, device: torch.device) -> DeviceData:
     """Runs that take turns share what lies on the device."""
-    return reside(sources.load(data), normalise, pad, device)
+    return to_device(sources.load(data), normalise, pad, device)
 
 
 def _resume(planned: PlannedRun, training: Training) -> list[EpochRecord]:

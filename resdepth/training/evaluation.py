@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resdepth.data.device_data import ResidentData
+from resdepth.data.device_data import DeviceData
 from resdepth.training.cuda_graph import Captured
 from resdepth.training.step import forward
 
@@ -18,7 +18,7 @@ class Evaluation:
     def __init__(
         self,
         net: nn.Module,
-        data: ResidentData,
+        data: DeviceData,
         split: str,
         precision: str,
         *,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from resdepth.config.schema import RecipeConfig
 from resdepth.data.augment import EpochOrder
-from resdepth.data.device_data import ResidentData
+from resdepth.data.device_data import DeviceData
 from resdepth.training.cuda_graph import Captured
 from resdepth.training.sgd import SGD
 
@@ -33,7 +33,7 @@ class Step:
     def __init__(
         self,
         net: nn.Module,
-        data: ResidentData,
+        data: DeviceData,
         recipe: RecipeConfig,
         precision: str,
         shape: tuple[int, int],

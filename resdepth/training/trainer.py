@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resdepth.config.schema import RunConfig
 from resdepth.data.augment import draw_order
-from resdepth.data.device_data import ResidentData
+from resdepth.data.device_data import DeviceData
 from resdepth.data.seeding import INITIALISATION, generator
 from resdepth.models.build import build
 from resdepth.results.metrics import SCHEMA_VERSION, EpochRecord
@@ -31,7 +31,7 @@ class Tick(Enum):
 class Training:
     """One net and how far it is trained. A `state_dict`, loaded into a fresh one, continues identically."""
 
-    def __init__(self, config: RunConfig, data: ResidentData) -> None:
+    def __init__(self, config: RunConfig, data: DeviceData) -> None:
         self.config, self.data = config, data
         self.schedule = Schedule.of(config.recipe, len(data.train))
         channels, device = data.train.images.shape[1], data.mean.device
