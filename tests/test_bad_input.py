@@ -947,7 +947,7 @@ def resdepth(tmp_path, monkeypatch, capfd):
     for module, name in ((launch, "launch"), (preflight, "estimate_seconds")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("something was trained"))
     # What another case has read from a file of the same name.
-    sources._held.clear()
+    sources._loaded.clear()
     sources.fingerprint.cache_clear()
 
     def run(*words):
@@ -1072,7 +1072,7 @@ def test_what_was_unpacked_by_half_is_not_taken_for_good(source, resdepth, tmp_p
         name = {"cifar10": "data_batch_1", "mnist": "train-images-idx3-ubyte"}[source]
         (file,) = (tmp_path / "root").rglob(name)
         file.write_bytes(file.read_bytes()[:1000])
-        sources._held.clear()
+        sources._loaded.clear()
         if source == "mnist":  # torchvision has no sum of the file, only of the archive
             check_refused(
                 resdepth("sweep", "data=mnist", "data.root=root"), "data=mnist: not in root and not to be had ("

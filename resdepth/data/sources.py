@@ -50,20 +50,20 @@ def load(config: DataConfig) -> Dataset:
     balanced over the classes and do not depend on a seed. The last two data sets are kept. Raises DataError.
     """
     key = replace(config, name="", fingerprint="")
-    if key not in _held:
-        hold(key, _load(key))
-    return _held[key]
+    if key not in _loaded:
+        preload(key, _load(key))
+    return _loaded[key]
 
 
-def hold(config: DataConfig, data: Dataset) -> None:
+def preload(config: DataConfig, data: Dataset) -> None:
     """Have `load` return this data set; a process that loaded it hands it to another one so."""
-    while len(_held) >= _MOST_HELD:
-        del _held[next(iter(_held))]
-    _held[replace(config, name="", fingerprint="")] = data
+    while len(_loaded) >= _MOST_LOADED:
+        del _loaded[next(iter(_loaded))]
+    _loaded[replace(config, name="", fingerprint="")] = data
 
 
-_held: dict[DataConfig, Dataset] = {}
-_MOST_HELD = 2
+_loaded: dict[DataConfig, Dataset] = {}
+_MOST_LOADED = 2
 
 
 def _load(config: DataConfig) -> Dataset:

@@ -156,7 +156,7 @@ def _train(run: PlannedRun, data: Dataset, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     torch.set_num_threads(1)
-    sources.hold(run.config.data, data)
+    sources.preload(run.config.data, data)
     train(run, _Reporter(connection))
 
 
