@@ -35,7 +35,7 @@ def draw_order(seed: int, epoch: int, images: int, batch: int, steps: int, pad: 
     return EpochOrder(torch.stack([order, corners[0], corners[1], flips.long()], dim=1)[:steps])
 
 
-def windows(row: Tensor, column: Tensor, flip: Tensor, height: int, width: int, pad: int) -> Tensor:
+def crop_indices(row: Tensor, column: Tensor, flip: Tensor, height: int, width: int, pad: int) -> Tensor:
     """Where each pixel of the augmented images lies in an image padded by `pad`: crop, then mirror where `flip`.
 
     row, column, flip (N,) int64 -> (N, height, width) int64, positions in the padded image read row by row.

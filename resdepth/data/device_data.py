@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resdepth.data.augment import windows
+from resdepth.data.augment import crop_indices
 from resdepth.data.dataset import Dataset, Split
 
 
@@ -52,7 +52,7 @@ class DeviceData:
         """
         index, row, column, flip = drawn
         height, width = self.train.images.shape[2:]
-        position = windows(row, column, flip, height, width, self.pad)
+        position = crop_indices(row, column, flip, height, width, self.pad)
         pixels = self.padded[index[:, None, None] * len(self.padded_mean) + position]
         x = (pixels.float() / 255 - self.padded_mean[position]) / self.deviation.flatten()
         return x.permute(0, 3, 1, 2), self.train.labels[index]
