@@ -21,7 +21,7 @@ ENGINES = ("auto", "eager", "graph", "compiled")
 NORMALISATIONS = ("pixel_mean", "channel", "none")
 
 # Results that came with the program: read where they are asked for by name, not beside a user's own.
-COMMITTED = "published"
+PUBLISHED = "published"
 
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?")
@@ -192,7 +192,7 @@ class RunConfig:
             "at most 80",
         )
         require_path("results", self.results)
-        require(self.name != COMMITTED, "name", self.name, "is the folder of the results that came with the program")
+        require(self.name != PUBLISHED, "name", self.name, "is the folder of the results that came with the program")
         require_number("checkpoint_seconds", self.checkpoint_seconds, 0, 10**9)
 
     def _check_depth(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from resdepth.config.checks import expand_path
-from resdepth.config.schema import COMMITTED
+from resdepth.config.schema import PUBLISHED
 from resdepth.errors import ConfigError, RecordError
 from resdepth.results import run_directory
 from resdepth.results.metrics import COLUMNS, METRICS
@@ -63,7 +63,7 @@ def experiment_folder(root: Path, experiment: str) -> Path:
 def _run_folders(root: Path) -> Iterator[Path]:
     for file in root.rglob(METRICS):
         below = file.relative_to(root).parts[:-1]
-        if COMMITTED not in below and not any(part.startswith(".") for part in below):
+        if PUBLISHED not in below and not any(part.startswith(".") for part in below):
             yield file.parent
 
 
