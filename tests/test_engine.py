@@ -104,7 +104,7 @@ def test_blocks_are_compiled_once_by_shape_not_once_by_layer():
         t = training(depth=depth)
         counter = testing.CompileCounterWithBackend("aot_eager")
         compiled = torch.compile(engine._forward, dynamic=False, backend=counter)
-        t.net.through = compiled
+        t.net.call_block = compiled
         losses(t, 2)
         counted.append(counter.frame_count)
     # Of each stage: 8 layers have one block, 20 have three, the last two alike; the first stage's are all alike.
@@ -115,7 +115,7 @@ def test_compiled_blocks_have_the_eager_ones_gradients(monkeypatch):
     monkeypatch.setattr(engine, "_compiled", lambda: torch.compile(engine._forward, dynamic=False, backend="aot_eager"))
     reference = gradients(training(depth=14), torch.float64)
     assert distance(gradients(training(depth=14, engine="compiled")), reference) < 1e-5
-    assert training(engine="compiled").net.through is not Block.__call__
+    assert training(engine="compiled").net.call_block is not Block.__call__
 
 
 @pytest.mark.parametrize("variant", ["plain", "residual"])

@@ -57,12 +57,12 @@ class ConvNet(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.classifier = nn.Linear(before, classes)
         # How a block is called while training: an engine may compile it, or recompute it in the backward pass.
-        self.through: Callable[[Block, Tensor], Tensor] = Block.__call__
+        self.call_block: Callable[[Block, Tensor], Tensor] = Block.__call__
 
     def forward(self, x: Tensor) -> Tensor:
         a = F.relu(self.norm(self.conv(x)), inplace=True)
         for block in self.blocks:
-            a = self.through(block, a) if self.training else block(a)  # type: ignore[arg-type]
+            a = self.call_block(block, a) if self.training else block(a)  # type: ignore[arg-type]
         # mean over the maps: adaptive pooling's backward is not deterministic on CUDA
         return self.classifier(a.mean(dim=(2, 3)))
 

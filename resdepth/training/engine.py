@@ -34,7 +34,7 @@ def is_captured(engine: str, device: torch.device) -> bool:
     return engine in ("graph", "compiled") and device.type == "cuda"
 
 
-def way_through(engine: str, *, recompute: bool) -> Callable[[Block, Tensor], Tensor]:
+def block_forward(engine: str, *, recompute: bool) -> Callable[[Block, Tensor], Tensor]:
     """How a block is called while training. `recompute` keeps its input alone and is never compiled."""
     if recompute:
         return _recomputed

@@ -39,7 +39,7 @@ class Training:
         net = build(config.depth, config.variant, config.model, channels, data.classes, source)
         self.net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.engine = engine.choose(config.engine, device)
-        self.net.through = engine.way_through(self.engine, recompute=config.gradient_checkpointing)
+        self.net.call_block = engine.block_forward(self.engine, recompute=config.gradient_checkpointing)
         captured = engine.is_captured(self.engine, device)
         shape = (self.schedule.steps_per_epoch, self.schedule.batch_size)
         self.step = Step(self.net, data, config.recipe, config.precision, shape, is_captured=captured)
