@@ -12,7 +12,7 @@ from torch import Tensor
 _WARM_UP = 3
 
 
-class Captured:
+class CudaGraph:
     """`body` as a CUDA graph. It takes nothing and returns nothing: it reads and writes tensors that stay in place.
 
     `state` is all that it changes; it is as before once the graph is captured. One capture at a time in a process. Each

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resdepth.data.device_data import DeviceData
-from resdepth.training.cuda_graph import Captured
+from resdepth.training.cuda_graph import CudaGraph
 from resdepth.training.step import forward
 
 
@@ -33,7 +33,7 @@ class Evaluation:
         self._loss_sum = torch.zeros((), device=device)
         self._error_count = torch.zeros((), dtype=torch.int64, device=device)
         self._is_captured = is_captured
-        self._graph: Captured | None = None
+        self._graph: CudaGraph | None = None
 
     @torch.no_grad()
     def start(self) -> None:
@@ -41,7 +41,7 @@ class Evaluation:
         for counter in self._state():
             counter.zero_()
         if self._is_captured and self._graph is None:
-            self._graph = Captured(self._next_batch, self._state())
+            self._graph = CudaGraph(self._next_batch, self._state())
         whole, rest = divmod(len(self._part), len(self._batch))
         for _ in range(whole):
             if self._graph is not None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from resdepth.config.schema import RecipeConfig
 from resdepth.data.augment import EpochOrder
 from resdepth.data.device_data import DeviceData
-from resdepth.training.cuda_graph import Captured
+from resdepth.training.cuda_graph import CudaGraph
 from resdepth.training.sgd import SGD
 
 # Steps a run may have in flight on a GPU: enough that it never idles, few enough that runs beside it get their turn.
@@ -52,7 +52,7 @@ class Step:
         self._error_count = torch.zeros((), dtype=torch.int64, device=self._device)
         self._done = 0
         self._is_captured = is_captured
-        self._graph: Captured | None = None
+        self._graph: CudaGraph | None = None
         self._in_flight: deque[torch.cuda.Event] = deque()
 
     def on_stream(self) -> contextlib.AbstractContextManager[object]:
@@ -72,7 +72,7 @@ class Step:
             for counter in (self._position, self._loss_sum, self._error_count):
                 counter.zero_()
             if self._is_captured and self._graph is None:
-                self._graph = Captured(self._body, self._state())
+                self._graph = CudaGraph(self._body, self._state())
 
     def __call__(self) -> None:
         """Train on the next minibatch of the epoch."""
