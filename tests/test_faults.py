@@ -232,7 +232,7 @@ def test_a_gpu_without_memory_fails_its_run_and_the_others_are_trained(tmp_path,
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
         return training(config, data)
 
-    training = resdepth.sweep.run.Training
+    training = resdepth.sweep.run.Trainer
     monkeypatch.setattr(resdepth.sweep.run, "Training", runs_out_on_plain)
     monkeypatch.chdir(tmp_path)
     words = ("depth=8", "recipe.epochs=2", "data.limit=128", "device=cpu", "recipe.batch_size=3")

@@ -202,7 +202,7 @@ def test_a_launcher_with_processes_of_its_own_does_the_same():
 
 
 def test_one_failed_run_does_not_stop_the_others(monkeypatch):
-    original = resdepth.sweep.run.Training
+    original = resdepth.sweep.run.Trainer
 
     def breaks_on_plain(config, data):
         if config.variant == "plain":

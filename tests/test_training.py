@@ -19,7 +19,7 @@ from resdepth.sweep.plan import make_plan
 from resdepth.sweep.run import run
 from resdepth.training.evaluation import Evaluation
 from resdepth.training.sgd import SGD
-from resdepth.training.trainer import Training
+from resdepth.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SHORT = RecipeConfig(epochs=3, iterations=None, lr=0.02, batch_size=32, pad=1)
@@ -28,7 +28,7 @@ SHORT = RecipeConfig(epochs=3, iterations=None, lr=0.02, batch_size=32, pad=1)
 def training(variant="residual", recipe=SHORT, depth=8, device="cpu", **keys):
     data = DataConfig(name="digits", limit=100)
     config = RunConfig(depth=depth, variant=variant, device=device, name="x", data=data, recipe=recipe, **keys)
-    return Training(config, to_device(sources.load(data), recipe.normalise, recipe.pad, torch.device(device)))
+    return Trainer(config, to_device(sources.load(data), recipe.normalise, recipe.pad, torch.device(device)))
 
 
 def evaluate(net, data, split, precision, batch=1000):

@@ -23,7 +23,7 @@ from resdepth.data.seeding import generator
 from resdepth.sweep import processes
 from resdepth.sweep.plan import PlannedRun
 from resdepth.training import engine
-from resdepth.training.trainer import Training
+from resdepth.training.trainer import Trainer
 
 # A window is timed as a whole, so that waiting for its end does not count at every step.
 _STEPS_IN_WINDOW = {"cpu": 1, "mps": 10, "cuda": 20}
@@ -88,31 +88,31 @@ def _time(run: PlannedRun, count: int, device: torch.device) -> tuple[list[float
     order = draw_order(0, 1, images, batch, window, config.recipe.pad, config.recipe.flip)
     with PeakMemory(device) as memory:
         started = time.perf_counter()
-        trainings = [Training(config, data) for _ in range(count)]
-        for training in trainings:
-            training.step.begin_epoch(order, [config.recipe.lr] * window)
-            training.step()
+        trainers = [Trainer(config, data) for _ in range(count)]
+        for trainer in trainers:
+            trainer.step.begin_epoch(order, [config.recipe.lr] * window)
+            trainer.step()
         devices.synchronise(device)
         first = time.perf_counter() - started
         times: list[float] = []
         while len(times) < _WARM_UP + _WINDOWS and (len(times) < _WARM_UP + 2 or sum(times) * window < _SECONDS):
-            for training in trainings:
-                training.step.begin_epoch(order, [config.recipe.lr] * window)
+            for trainer in trainers:
+                trainer.step.begin_epoch(order, [config.recipe.lr] * window)
             devices.synchronise(device)
             started = time.perf_counter()
-            _feed(trainings, window)
+            _feed(trainers, window)
             devices.synchronise(device)
             times.append((time.perf_counter() - started) / window / count)
     return times[_WARM_UP:], memory.bytes, first
 
 
-def _feed(trainings: Sequence[Training], steps: int) -> None:
+def _feed(trainers: Sequence[Trainer], steps: int) -> None:
     """So many steps of each, whichever is free."""
-    left = [steps] * len(trainings)
+    left = [steps] * len(trainers)
     while any(left):
-        for i, training in enumerate(trainings):
-            if left[i] and training.step.is_free:
-                training.step()
+        for i, trainer in enumerate(trainers):
+            if left[i] and trainer.step.is_free:
+                trainer.step()
                 left[i] -= 1
 
 

@@ -22,7 +22,7 @@ from resdepth.results.outcome import OUTCOME, Outcome, write_outcome
 from resdepth.results.run_directory import FAILURE
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import PlannedRun, longest_first
-from resdepth.training.trainer import Tick, Training
+from resdepth.training.trainer import Tick, Trainer
 
 # How long to wait where every run on the device is behind; a step of these nets lasts a millisecond.
 _TURN_SECONDS = 5e-5
@@ -96,28 +96,28 @@ def _epochs(planned: PlannedRun, observer: Observer) -> Generator[EpochRecord | 
     config, folder = planned.config, planned.directory
     device = devices.resolve(config.device)
     devices.set_precision(config.precision, device)
-    training = Training(config, _resident(config.data, config.recipe.normalise, config.recipe.pad, device))
+    trainer = Trainer(config, _resident(config.data, config.recipe.normalise, config.recipe.pad, device))
     for leftover in [folder / OUTCOME, folder / FAILURE, *folder.glob(f"*{PART}")]:
         leftover.unlink(missing_ok=True)
     run_directory.write_config(folder, config)
-    done = _resume(planned, training)
-    environment.write(folder, device, is_continued=bool(done), engine=training.engine)
-    observer.began(planned, training.epoch)
+    done = _resume(planned, trainer)
+    environment.write(folder, device, is_continued=bool(done), engine=trainer.engine)
+    observer.began(planned, trainer.epoch)
     yield from done[-1:]
     saved = time.monotonic()
     with (
         MetricsWriter(folder / METRICS) as metrics,
         CheckpointWriter(folder / CHECKPOINT, config, metrics.sync) as checkpoints,
     ):
-        for tick in training.ticks(partial(observer.stepped, planned)):
+        for tick in trainer.ticks(partial(observer.stepped, planned)):
             if isinstance(tick, EpochRecord):
                 # The row first: a checkpoint must never be ahead of its rows.
                 metrics.write(tick)
-                is_last = tick.iteration == training.schedule.iterations
+                is_last = tick.iteration == trainer.schedule.iterations
                 is_due = time.monotonic() - saved >= config.checkpoint_seconds and not checkpoints.is_busy
                 # A diverged run ends here: from its checkpoint it would only go on without numbers.
                 if not tick.diverged and (config.keep_checkpoint if is_last else is_due):
-                    checkpoints.save(training.state_dict())
+                    checkpoints.save(trainer.state_dict())
                     saved = time.monotonic()
             yield tick
         # Before the outcome says that they are all there.
@@ -130,22 +130,22 @@ def _resident(data: DataConfig, normalise: str, pad: int, device: torch.device) 
     return to_device(sources.load(data), normalise, pad, device)
 
 
-def _resume(planned: PlannedRun, training: Training) -> list[EpochRecord]:
+def _resume(planned: PlannedRun, trainer: Trainer) -> list[EpochRecord]:
     """Load the checkpoint, if there is one, and cut the rows that are newer: they are computed again, identically."""
     metrics, saved, config = planned.directory / METRICS, planned.directory / CHECKPOINT, planned.config
     if saved.exists():
-        state = checkpoint.load(saved, config, training.data.mean.device)
+        state = checkpoint.load(saved, config, trainer.data.mean.device)
         try:
-            training.load_state_dict(state)
+            trainer.load_state_dict(state)
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise RunError(f"{saved}: does not fit the net; remove it and its run starts over") from error
     try:
-        rows = read_rows(metrics)[: training.epoch] if training.epoch else []
+        rows = read_rows(metrics)[: trainer.epoch] if trainer.epoch else []
     except RecordError as error:
         raise RunError(f"{error}; or remove {saved.name} to start the run over") from error
-    if len(rows) < training.epoch:
+    if len(rows) < trainer.epoch:
         raise RunError(
-            f"{metrics}: lacks rows of epochs 1 to {training.epoch}; remove {saved.name} to start the run over"
+            f"{metrics}: lacks rows of epochs 1 to {trainer.epoch}; remove {saved.name} to start the run over"
         )
     if any((r.variant, r.depth, r.seed) != (config.variant, config.depth, config.seed) for r in rows):
         raise RunError(f"{metrics}: holds rows of another run; remove {saved.name} to start the run over")

@@ -28,7 +28,7 @@ class Tick(Enum):
     WAITING = 2
 
 
-class Training:
+class Trainer:
     """One net and how far it is trained. A `state_dict`, loaded into a fresh one, continues identically."""
 
     def __init__(self, config: RunConfig, data: DeviceData) -> None:
