@@ -22,7 +22,7 @@ from resdepth.results.outcome import OUTCOME, Outcome, write_outcome
 from resdepth.results.run_directory import FAILURE
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import PlannedRun, longest_first
-from resdepth.training.trainer import Tick, Trainer
+from resdepth.training.trainer import StepEvent, Trainer
 
 # How long to wait where every run on the device is behind; a step of these nets lasts a millisecond.
 _TURN_SECONDS = 5e-5
@@ -44,15 +44,15 @@ def train_in_turns(runs: Sequence[PlannedRun], at_once: int, observer: Observer)
     outcomes: dict[int, Outcome] = {}
     waiting = deque(longest_first(runs) if at_once > 1 else range(len(runs)))
     with contextlib.ExitStack() as stack:
-        active: dict[int, Generator[Tick, None, Outcome]] = {}
+        active: dict[int, Generator[StepEvent, None, Outcome]] = {}
         while active or waiting:
             while waiting and len(active) < at_once:
                 number = waiting.popleft()
-                active[number] = stack.enter_context(contextlib.closing(_ticks(runs[number], observer)))
+                active[number] = stack.enter_context(contextlib.closing(_steps(runs[number], observer)))
             is_behind = True
-            for number, ticks in list(active.items()):
+            for number, events in list(active.items()):
                 try:
-                    is_behind &= next(ticks) is Tick.WAITING
+                    is_behind &= next(events) is StepEvent.DEVICE_BUSY
                 except StopIteration as end:
                     outcomes[number] = end.value
                     del active[number]
@@ -62,7 +62,7 @@ def train_in_turns(runs: Sequence[PlannedRun], at_once: int, observer: Observer)
     return [outcomes[number] for number in range(len(runs))]
 
 
-def _ticks(planned: PlannedRun, observer: Observer) -> Generator[Tick, None, Outcome]:
+def _steps(planned: PlannedRun, observer: Observer) -> Generator[StepEvent, None, Outcome]:
     """One run, giving way after every step; returns its outcome."""
     started = time.perf_counter()
     last: EpochRecord | None = None
@@ -70,11 +70,11 @@ def _ticks(planned: PlannedRun, observer: Observer) -> Generator[Tick, None, Out
         planned.directory.mkdir(parents=True, exist_ok=True)
         # Closed before the lock is let go: a checkpoint may still be on its way.
         with run_directory.locked(planned.directory), contextlib.closing(_epochs(planned, observer)) as epochs:
-            for tick in epochs:
-                if isinstance(tick, Tick):
-                    yield tick
+            for event in epochs:
+                if isinstance(event, StepEvent):
+                    yield event
                 else:
-                    last = tick
+                    last = event
                     observer.recorded(planned, last)
             state = "diverged" if last is not None and last.diverged else "finished"
             outcome = Outcome(state, time.perf_counter() - started)
@@ -91,7 +91,7 @@ def _ticks(planned: PlannedRun, observer: Observer) -> Generator[Tick, None, Out
     return outcome
 
 
-def _epochs(planned: PlannedRun, observer: Observer) -> Generator[EpochRecord | Tick, None, None]:
+def _epochs(planned: PlannedRun, observer: Observer) -> Generator[EpochRecord | StepEvent, None, None]:
     """The records of the epochs that are left, each written before it is yielded, and the ticks between them."""
     config, folder = planned.config, planned.directory
     device = devices.resolve(config.device)
@@ -109,17 +109,17 @@ def _epochs(planned: PlannedRun, observer: Observer) -> Generator[EpochRecord | 
         MetricsWriter(folder / METRICS) as metrics,
         CheckpointWriter(folder / CHECKPOINT, config, metrics.sync) as checkpoints,
     ):
-        for tick in trainer.ticks(partial(observer.stepped, planned)):
-            if isinstance(tick, EpochRecord):
+        for event in trainer.steps(partial(observer.stepped, planned)):
+            if isinstance(event, EpochRecord):
                 # The row first: a checkpoint must never be ahead of its rows.
-                metrics.write(tick)
-                is_last = tick.iteration == trainer.schedule.iterations
+                metrics.write(event)
+                is_last = event.iteration == trainer.schedule.iterations
                 is_due = time.monotonic() - saved >= config.checkpoint_seconds and not checkpoints.is_busy
                 # A diverged run ends here: from its checkpoint it would only go on without numbers.
-                if not tick.diverged and (config.keep_checkpoint if is_last else is_due):
+                if not event.diverged and (config.keep_checkpoint if is_last else is_due):
                     checkpoints.save(trainer.state_dict())
                     saved = time.monotonic()
-            yield tick
+            yield event
         # Before the outcome says that they are all there.
         metrics.sync()
 

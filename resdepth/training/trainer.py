@@ -21,11 +21,11 @@ from resdepth.training.schedule import Schedule, warms_up
 from resdepth.training.step import Step
 
 
-class Tick(Enum):
+class StepEvent(Enum):
     """What a loop says between records, so that several may take turns: a step was made, or the device is behind."""
 
-    STEPPED = 1
-    WAITING = 2
+    SUBMITTED = 1
+    DEVICE_BUSY = 2
 
 
 class Trainer:
@@ -74,9 +74,9 @@ class Trainer:
 
     def epochs(self, on_step: Callable[[int], None] = lambda _: None) -> Iterator[EpochRecord]:
         """Train the epochs that are left, this net alone. `on_step` hears of each minibatch, by its iteration."""
-        return (tick for tick in self.ticks(on_step) if isinstance(tick, EpochRecord))
+        return (event for event in self.steps(on_step) if isinstance(event, EpochRecord))
 
-    def ticks(self, on_step: Callable[[int], None] = lambda _: None) -> Iterator[EpochRecord | Tick]:
+    def steps(self, on_step: Callable[[int], None] = lambda _: None) -> Iterator[EpochRecord | StepEvent]:
         """Train the epochs that are left, giving way after every step. `on_step` hears of each handed to the device.
 
         Ends early after an epoch whose loss is no longer a number.
@@ -89,13 +89,13 @@ class Trainer:
             before = (epoch - 1) * self.schedule.steps_per_epoch
             for i in range(len(rates)):
                 while not self.step.is_free:
-                    yield Tick.WAITING
+                    yield StepEvent.DEVICE_BUSY
                 self.step()
                 on_step(before + i + 1)
-                yield Tick.STEPPED
+                yield StepEvent.SUBMITTED
             evaluated = self._start_evaluations(epoch)
             while not self.step.is_idle:
-                yield Tick.WAITING
+                yield StepEvent.DEVICE_BUSY
             loss, self.train_error = self.step.totals()
             self.epoch = epoch
             record = self._record(rates[-1], loss, evaluated, started)
