@@ -111,7 +111,7 @@ def _feed(trainers: Sequence[Trainer], steps: int) -> None:
     left = [steps] * len(trainers)
     while any(left):
         for i, trainer in enumerate(trainers):
-            if left[i] and trainer.step.is_free:
+            if left[i] and trainer.step.can_submit:
                 trainer.step()
                 left[i] -= 1
 

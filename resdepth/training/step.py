@@ -25,7 +25,7 @@ _IN_FLIGHT = 4
 class Step:
     """Trains `net` on one minibatch after the other.
 
-    Losses and errors are summed in device tensors and read once an epoch (`totals`), so that the host never waits for
+    Losses and errors are summed in device tensors and read once an epoch (`epoch_metrics`), so that the host never waits for
     the device inside an epoch. `is_captured` replays the step as a CUDA graph, captured at the first epoch's begin;
     states must be loaded before. On a GPU all work goes to a stream of the run's own.
     """
@@ -81,21 +81,21 @@ class Step:
                 self._graph()
             else:
                 self._body()
-        self.mark()
+        self.record_event()
         self._done += 1
 
-    def mark(self) -> None:
+    def record_event(self) -> None:
         """Count what has been handed to the run's stream as one more in flight."""
         if self.stream is not None:
             self._in_flight.append(self.stream.record_event())
 
     @property
-    def is_free(self) -> bool:
+    def can_submit(self) -> bool:
         """Whether another step may be handed to the device; on a CPU always."""
         return self._count_in_flight() < _IN_FLIGHT
 
     @property
-    def is_idle(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether the device has done all it was handed; on a CPU always."""
         return self._count_in_flight() == 0
 
@@ -104,7 +104,7 @@ class Step:
             self._in_flight.popleft()
         return len(self._in_flight)
 
-    def totals(self) -> tuple[float, float]:
+    def epoch_metrics(self) -> tuple[float, float]:
         """Mean loss (nats) and error (percent) over the epoch's minibatches so far. Waits for the device."""
         with self.on_stream():
             seen = self._done * self._drawn.shape[2]

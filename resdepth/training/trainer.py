@@ -88,15 +88,15 @@ class Trainer:
             self._begin_epoch(epoch, rates)
             before = (epoch - 1) * self.schedule.steps_per_epoch
             for i in range(len(rates)):
-                while not self.step.is_free:
+                while not self.step.can_submit:
                     yield StepEvent.DEVICE_BUSY
                 self.step()
                 on_step(before + i + 1)
                 yield StepEvent.SUBMITTED
             evaluated = self._start_evaluations(epoch)
-            while not self.step.is_idle:
+            while not self.step.is_finished:
                 yield StepEvent.DEVICE_BUSY
-            loss, self.train_error = self.step.totals()
+            loss, self.train_error = self.step.epoch_metrics()
             self.epoch = epoch
             record = self._record(rates[-1], loss, evaluated, started)
             yield record
@@ -122,7 +122,7 @@ class Trainer:
         with self.step.on_stream():
             for evaluation in self._evaluations.values() if is_due else ():
                 evaluation.start()
-        self.step.mark()
+        self.step.record_event()
         return is_due
 
     def _record(self, lr: float, train_loss: float, is_evaluated: bool, started: float) -> EpochRecord:
