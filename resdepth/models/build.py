@@ -13,7 +13,7 @@ def build(depth: int, variant: str, model: ModelConfig, channels: int, classes: 
     net = ConvNet(depth, VARIANTS[variant], model, channels, classes)
     initialise(net, seed)
     if model.zero_init_residual and VARIANTS[variant].has_shortcut:
-        start_as_identity(net)
+        zero_init_residual(net)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             # With a fixed momentum the count is not used, and it costs one kernel a layer and step.
@@ -32,7 +32,7 @@ def initialise(net: nn.Module, seed: torch.Generator) -> None:
 
 
 @torch.no_grad()
-def start_as_identity(net: ConvNet) -> None:
+def zero_init_residual(net: ConvNet) -> None:
     """Silence every block's branch, z[l+2] = 0, so that it passes on g(a[l]) = a[l]. Goyal et al. 2017, section 5.1."""
     for block in net.blocks:
         last = block.norm2 if isinstance(block.norm2, nn.BatchNorm2d) else block.conv2
