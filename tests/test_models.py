@@ -9,7 +9,7 @@ from resdepth.config.schema import DOWNSAMPLES, SHORTCUTS, ModelConfig
 from resdepth.models.build import build
 from resdepth.models.conv import ConvNet
 from resdepth.models.shortcuts import ZeroPad, build_shortcut
-from resdepth.models.size import least_bytes, multiply_adds, parameters
+from resdepth.models.size import min_memory_bytes, multiply_adds, parameters
 from resdepth.variants import VARIANTS
 
 PAPER_PARAMETERS = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962, 1202: 19_421_274}
@@ -154,5 +154,5 @@ def test_the_least_memory_is_no_more_than_a_step_keeps_and_no_less_than_half(var
         net(torch.zeros(16, 3, 15, 15)).sum().backward()
     # The weights are among what is kept for the backward pass; gradients and momenta are as large.
     measured = sum(kept.values()) + 2 * 4 * sum(p.numel() for p in net.parameters())
-    estimate = least_bytes(20, variant, model, 3, 15, 15, 10, 16, half=False)
+    estimate = min_memory_bytes(20, variant, model, 3, 15, 15, 10, 16, half=False)
     assert measured / 2 < estimate <= measured

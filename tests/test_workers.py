@@ -100,7 +100,7 @@ def test_groups(words, expected, tmp_path):
 
 def test_no_more_run_at_once_than_the_memory_holds(monkeypatch, tmp_path):
     plan = make_plan(["depth=8,14", "variant=plain", "device=cpu", f"results={tmp_path}"])
-    one = max(run.memory for run in plan.runs)
+    one = max(run.estimated_memory_bytes for run in plan.runs)
     monkeypatch.setattr(groups.devices, "free_memory", lambda _: 1.5 * one)
     assert make_groups(plan)[0].at_once == 1
     monkeypatch.setattr(groups.devices, "free_memory", lambda _: 2 * one)

@@ -103,7 +103,7 @@ class Live(Observer):
         self._progress = Progress(SpinnerColumn(), text, *bars, left, console=console, expand=False)
         self._active: dict[Path, _Bar] = {}
         # A run weighs as much as the operations it needs.
-        self._total = sum(run.work for run in plan.pending)
+        self._total = sum(run.total_multiply_adds for run in plan.pending)
         self._done = self._before = 0.0
         self._number = 0
         self._shown = 0.0
@@ -122,7 +122,7 @@ class Live(Observer):
         task = self._progress.add_task("", total=run.schedule.iterations, left="")
         bar = self._active[run.directory] = _Bar(run, self._number, epochs_done, task)
         # What an earlier sweep did is no measure of this one's speed.
-        self._before += run.work * bar.share
+        self._before += run.total_multiply_adds * bar.share
         self._show(bar)
 
     def stepped(self, run: PlannedRun, iteration: int) -> None:
@@ -137,7 +137,7 @@ class Live(Observer):
         self._show(bar)
 
     def ended(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
-        self._done += run.work
+        self._done += run.total_multiply_adds
         bar = self._active.pop(run.directory, None)
         if bar is not None:
             self._progress.remove_task(bar.task)
@@ -159,7 +159,7 @@ class Live(Observer):
         self._show_sweep()
 
     def _show_sweep(self) -> None:
-        under_way = sum(bar.run.work * bar.share for bar in self._active.values())
+        under_way = sum(bar.run.total_multiply_adds * bar.share for bar in self._active.values())
         self._move(self._sweep_bar, self._done + under_way, self._started, self._before)
 
     def _move(self, task: TaskID, completed: float, started: float, before: float) -> None:

@@ -33,7 +33,7 @@ def _projections(n: int, before: int, width: int, model: ModelConfig, variant: s
     return first + others
 
 
-def least_bytes(
+def min_memory_bytes(
     depth: int, variant: str, model: ModelConfig, channels: int, height: int, width: int, classes: int, batch: int,
     *, half: bool, recomputed: bool = False,
 ) -> int:  # fmt: skip

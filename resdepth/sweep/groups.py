@@ -59,7 +59,7 @@ def _runs_at_once(runs: Sequence[PlannedRun], *, leaves_process: bool) -> int:
         return 1
     most = cores() if device.type == "cpu" else _AT_ONCE_ON_A_GPU
     # The largest together: they are trained first.
-    needed = sorted((run.memory for run in runs), reverse=True)
+    needed = sorted((run.estimated_memory_bytes for run in runs), reverse=True)
     free = devices.free_memory(device)
     fitting = sum(total <= free for total in itertools.accumulate(needed))
     return max(1, min(most, len(runs), fitting))

@@ -11,7 +11,7 @@ from resdepth.config.schema import RunConfig
 from resdepth.data import sources
 from resdepth.data.dataset import Shape
 from resdepth.errors import ConfigError
-from resdepth.models.size import least_bytes, multiply_adds, parameters
+from resdepth.models.size import min_memory_bytes, multiply_adds, parameters
 from resdepth.results import run_directory
 from resdepth.training.schedule import Schedule
 
@@ -46,23 +46,23 @@ class PlannedRun:
         return multiply_adds(self.config.depth, self.config.model, s.channels, s.height, s.width, s.classes)
 
     @property
-    def work(self) -> int:
+    def total_multiply_adds(self) -> int:
         """Multiply-adds of the whole run's forward passes: its share of a sweep's time."""
         return self.multiply_adds * self.schedule.batch_size * self.schedule.iterations
 
     @property
-    def memory(self) -> int:
+    def estimated_memory_bytes(self) -> int:
         """Bytes that training needs on its device, roughly: the step, the data, the libraries."""
         s = self.shape
-        return round(1.25 * self.least_bytes) + 4 * s.train_images * s.channels * s.height * s.width + _LIBRARIES
+        return round(1.25 * self.min_memory_bytes) + 4 * s.train_images * s.channels * s.height * s.width + _LIBRARIES
 
     @property
-    def least_bytes(self) -> int:
+    def min_memory_bytes(self) -> int:
         """The least memory that a step of training needs."""
         c, s = self.config, self.shape
         sizes = (s.channels, s.height, s.width, s.classes, self.schedule.batch_size)
         is_half, is_recomputed = c.precision == "bf16", c.gradient_checkpointing
-        return least_bytes(c.depth, c.variant, c.model, *sizes, half=is_half, recomputed=is_recomputed)
+        return min_memory_bytes(c.depth, c.variant, c.model, *sizes, half=is_half, recomputed=is_recomputed)
 
     @property
     def label(self) -> str:
@@ -71,7 +71,7 @@ class PlannedRun:
 
 def longest_first(runs: Sequence[PlannedRun]) -> list[int]:
     """The numbers of the runs in the order in which to begin those that go side by side, so that all end together."""
-    return sorted(range(len(runs)), key=lambda number: -runs[number].work)
+    return sorted(range(len(runs)), key=lambda number: -runs[number].total_multiply_adds)
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def _place(point: Point, *, restart: bool) -> PlannedRun:
 
 def require_memory(run: PlannedRun, there: int, whose: str) -> None:
     """Raises ConfigError, before any memory is touched, for a run that cannot fit into so many bytes."""
-    if run.least_bytes > there:
-        c, needed = run.config, host.format_bytes(run.least_bytes)
+    if run.min_memory_bytes > there:
+        c, needed = run.config, host.format_bytes(run.min_memory_bytes)
         net = f"with model.width={c.model.width} and minibatches of {run.schedule.batch_size}"
         remedy = f"{whose} {host.format_bytes(there)}; lower depth, model.width or recipe.batch_size"
         raise ConfigError("depth", c.depth, f"{net} needs at least {needed} of memory and {remedy}")
