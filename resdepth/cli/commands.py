@@ -156,7 +156,7 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
     if dry_run:
         printing.print_plan(plan)
         return
-    if len(plan.pending) > 1 and not plan.leaves_process:
+    if len(plan.pending) > 1 and not plan.uses_external_launcher:
         from resdepth.host import cores
         from resdepth.sweep import processes
 

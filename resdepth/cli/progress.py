@@ -27,8 +27,8 @@ def choose_observer(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], "Observ
     """A maker of what the runs report to. Other launchers' jobs leave this process: they print lines of their own."""
     if quiet:
         yield Observer
-    elif plan.leaves_process or not sys.stdout.isatty():
-        shared = None if plan.leaves_process else Lines(total=len(plan.pending))
+    elif plan.uses_external_launcher or not sys.stdout.isatty():
+        shared = None if plan.uses_external_launcher else Lines(total=len(plan.pending))
         yield Lines if shared is None else lambda: shared
     else:
         with Live(plan) as live:

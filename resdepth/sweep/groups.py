@@ -39,8 +39,8 @@ def make_groups(plan: Plan) -> tuple[Group, ...]:
     for key in dict.fromkeys(map(_shared, plan.pending)):
         whole = [run for run in plan.runs if _shared(run) == key]
         pending = [run for run in plan.pending if _shared(run) == key]
-        at_once = _runs_at_once(whole, leaves_process=plan.leaves_process)
-        size = at_once if plan.leaves_process else len(pending)
+        at_once = _runs_at_once(whole, uses_external_launcher=plan.uses_external_launcher)
+        size = at_once if plan.uses_external_launcher else len(pending)
         groups += [Group(tuple(pending[i : i + size]), at_once) for i in range(0, len(pending), size)]
     return tuple(groups)
 
@@ -49,13 +49,13 @@ def _shared(run: PlannedRun) -> tuple[str, str, str]:
     return run.config.device, run.config.precision, run.config.runs_per_job
 
 
-def _runs_at_once(runs: Sequence[PlannedRun], *, leaves_process: bool) -> int:
+def _runs_at_once(runs: Sequence[PlannedRun], *, uses_external_launcher: bool) -> int:
     """`runs_per_job` of these runs of one device; `auto` is as many as it gains by and has memory for."""
     asked = runs[0].config.runs_per_job
     if asked != "auto":
         return min(int(asked), len(runs))
     device = devices.resolve(runs[0].config.device)
-    if leaves_process or device.type == "mps":
+    if uses_external_launcher or device.type == "mps":
         return 1
     most = cores() if device.type == "cpu" else _AT_ONCE_ON_A_GPU
     # The largest together: they are trained first.

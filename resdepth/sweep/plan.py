@@ -88,7 +88,7 @@ class Plan:
         return tuple(dict.fromkeys(run.directory.parent for run in self.runs))
 
     @property
-    def leaves_process(self) -> bool:
+    def uses_external_launcher(self) -> bool:
         """Whether another launcher than Hydra's basic one carries the runs out, in processes of its own."""
         return any(o.lstrip("+").startswith("hydra/launcher=") and "basic" not in o for o in self.hydra_overrides)
 
