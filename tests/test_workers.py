@@ -73,10 +73,10 @@ def test_runs_in_processes_have_the_rows_of_runs_alone_and_report_every_one(tmp_
 def test_how_many_at_once_follows_from_the_whole_plan_not_from_what_is_left(tmp_path):
     words = ("depth=8,14", "variant=plain", f"results={tmp_path}", *TINY)
     (group,) = make_groups(make_plan(words))
-    assert (len(group.runs), group.at_once, group.in_processes) == (2, 2, True)
+    assert (len(group.runs), group.concurrency, group.uses_processes) == (2, 2, True)
     train_here("depth=8", *words[1:])
     (group,) = make_groups(make_plan(words))
-    assert (len(group.runs), group.at_once, group.in_processes) == (1, 2, True)
+    assert (len(group.runs), group.concurrency, group.uses_processes) == (1, 2, True)
 
 
 @pytest.mark.parametrize(
@@ -95,16 +95,16 @@ def test_how_many_at_once_follows_from_the_whole_plan_not_from_what_is_left(tmp_
 )
 def test_groups(words, expected, tmp_path):
     plan = make_plan([*words, "device=cpu", f"results={tmp_path}"])
-    assert [(len(group.runs), group.at_once) for group in make_groups(plan)] == expected
+    assert [(len(group.runs), group.concurrency) for group in make_groups(plan)] == expected
 
 
 def test_no_more_run_at_once_than_the_memory_holds(monkeypatch, tmp_path):
     plan = make_plan(["depth=8,14", "variant=plain", "device=cpu", f"results={tmp_path}"])
     one = max(run.estimated_memory_bytes for run in plan.runs)
     monkeypatch.setattr(groups.devices, "free_memory", lambda _: 1.5 * one)
-    assert make_groups(plan)[0].at_once == 1
+    assert make_groups(plan)[0].concurrency == 1
     monkeypatch.setattr(groups.devices, "free_memory", lambda _: 2 * one)
-    assert make_groups(plan)[0].at_once == 2
+    assert make_groups(plan)[0].concurrency == 2
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from resdepth.host import cores
 from resdepth.sweep.plan import Plan, PlannedRun
 
 # Runs at once on a GPU by default: what it gains by more is to be measured (resdepth bench --at-once).
-_AT_ONCE_ON_A_GPU = 8
+_GPU_CONCURRENCY = 8
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Group:
     """
 
     runs: tuple[PlannedRun, ...]
-    at_once: int
+    concurrency: int
 
     @property
-    def in_processes(self) -> bool:
-        return self.at_once > 1 and devices.resolve(self.runs[0].config.device).type == "cpu"
+    def uses_processes(self) -> bool:
+        return self.concurrency > 1 and devices.resolve(self.runs[0].config.device).type == "cpu"
 
 
 def make_groups(plan: Plan) -> tuple[Group, ...]:
@@ -39,9 +39,9 @@ def make_groups(plan: Plan) -> tuple[Group, ...]:
     for key in dict.fromkeys(map(_shared, plan.pending)):
         whole = [run for run in plan.runs if _shared(run) == key]
         pending = [run for run in plan.pending if _shared(run) == key]
-        at_once = _runs_at_once(whole, uses_external_launcher=plan.uses_external_launcher)
-        size = at_once if plan.uses_external_launcher else len(pending)
-        groups += [Group(tuple(pending[i : i + size]), at_once) for i in range(0, len(pending), size)]
+        concurrency = _concurrency(whole, uses_external_launcher=plan.uses_external_launcher)
+        size = concurrency if plan.uses_external_launcher else len(pending)
+        groups += [Group(tuple(pending[i : i + size]), concurrency) for i in range(0, len(pending), size)]
     return tuple(groups)
 
 
@@ -49,7 +49,7 @@ def _shared(run: PlannedRun) -> tuple[str, str, str]:
     return run.config.device, run.config.precision, run.config.runs_per_job
 
 
-def _runs_at_once(runs: Sequence[PlannedRun], *, uses_external_launcher: bool) -> int:
+def _concurrency(runs: Sequence[PlannedRun], *, uses_external_launcher: bool) -> int:
     """`runs_per_job` of these runs of one device; `auto` is as many as it gains by and has memory for."""
     asked = runs[0].config.runs_per_job
     if asked != "auto":
@@ -57,7 +57,7 @@ def _runs_at_once(runs: Sequence[PlannedRun], *, uses_external_launcher: bool) -
     device = devices.resolve(runs[0].config.device)
     if uses_external_launcher or device.type == "mps":
         return 1
-    most = cores() if device.type == "cpu" else _AT_ONCE_ON_A_GPU
+    most = cores() if device.type == "cpu" else _GPU_CONCURRENCY
     # The largest together: they are trained first.
     needed = sorted((run.estimated_memory_bytes for run in runs), reverse=True)
     free = devices.free_memory(device)

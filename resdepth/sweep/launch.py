@@ -105,8 +105,8 @@ class _Work:
 
     def __call__(self, job: int) -> list[Outcome]:
         group = self.groups[job]
-        train = train_in_processes if group.in_processes else train_in_turns
-        return train(group.runs, group.at_once, self.observer())
+        train = train_in_processes if group.uses_processes else train_in_turns
+        return train(group.runs, group.concurrency, self.observer())
 
 
 def execute(plan: Plan, observer: Callable[[], Observer], config_dir: Path | None = None) -> list[Outcome]:

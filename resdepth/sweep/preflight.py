@@ -71,12 +71,12 @@ def estimate_seconds(plan: Plan) -> float | None:
     cache: dict[tuple[object, ...], float] = {}
     total = 0.0
     for group in make_groups(plan):
-        with devices.threads(1 if group.in_processes else None):
+        with devices.threads(1 if group.uses_processes else None):
             try:
                 seconds = [_run_seconds(planned, cache) for planned in group.runs]
             except Exception:  # torch raises many kinds; whatever it is, the run itself will say so
                 return None
-        total += max(sum(seconds) / group.at_once, *seconds) if group.in_processes else sum(seconds)
+        total += max(sum(seconds) / group.concurrency, *seconds) if group.uses_processes else sum(seconds)
     return total
 
 

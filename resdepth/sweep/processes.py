@@ -43,8 +43,8 @@ def prepare() -> None:
         forkserver.ensure_running()
 
 
-def train_in_processes(runs: Sequence[PlannedRun], at_once: int, observer: Observer) -> list[Outcome]:
-    """Train the runs, `at_once` side by side, the longest first; their outcomes, in order.
+def train_in_processes(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:
+    """Train the runs, `concurrency` side by side, the longest first; their outcomes, in order.
 
     `observer` hears of all of them here. Whatever ends this function ends its processes.
     """
@@ -54,7 +54,7 @@ def train_in_processes(runs: Sequence[PlannedRun], at_once: int, observer: Obser
     active: dict[Connection, _Worker] = {}
     try:
         while active or waiting:
-            while waiting and len(active) < at_once:
+            while waiting and len(active) < concurrency:
                 worker = _Worker(waiting[0], runs[waiting[0]])
                 active[worker.connection] = worker
                 waiting.popleft()

@@ -36,17 +36,17 @@ def run(planned: PlannedRun, observer: Observer) -> Outcome:
     return train_in_turns([planned], 1, observer)[0]
 
 
-def train_in_turns(runs: Sequence[PlannedRun], at_once: int, observer: Observer) -> list[Outcome]:
-    """Train several runs in this process, `at_once` of them side by side; their outcomes, in order.
+def train_in_turns(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:
+    """Train several runs in this process, `concurrency` of them side by side; their outcomes, in order.
 
     One thread feeds them in turns: on a GPU each has a stream of its own, and what is fed never waits.
     """
     outcomes: dict[int, Outcome] = {}
-    waiting = deque(longest_first(runs) if at_once > 1 else range(len(runs)))
+    waiting = deque(longest_first(runs) if concurrency > 1 else range(len(runs)))
     with contextlib.ExitStack() as stack:
         active: dict[int, Generator[StepEvent, None, Outcome]] = {}
         while active or waiting:
-            while waiting and len(active) < at_once:
+            while waiting and len(active) < concurrency:
                 number = waiting.popleft()
                 active[number] = stack.enter_context(contextlib.closing(_steps(runs[number], observer)))
             is_behind = True
