@@ -17,7 +17,7 @@ from resdepth.sweep.groups import make_groups
 from resdepth.sweep.launch import execute
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
-from resdepth.sweep.run import train_in_turns
+from resdepth.sweep.run import train_interleaved
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_runs_in_turns_have_the_rows_of_runs_alone(tmp_path):
     words = ("depth=8,14", "variant=residual", *TINY)
     train_here(*words, f"results={tmp_path / 'alone'}")
     order = Order()
-    outcomes = train_in_turns(make_plan([*words, f"results={tmp_path / 'turns'}"]).runs, 2, order)
+    outcomes = train_interleaved(make_plan([*words, f"results={tmp_path / 'turns'}"]).runs, 2, order)
     assert [o.state for o in outcomes] == ["finished"] * 2
     assert all_rows(tmp_path / "turns") == all_rows(tmp_path / "alone")
     # Both began before either had a row: they did take turns, the deeper first.

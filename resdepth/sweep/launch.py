@@ -27,7 +27,7 @@ from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import Plan
 from resdepth.sweep.preflight import check
 from resdepth.sweep.processes import train_in_processes
-from resdepth.sweep.run import train_in_turns
+from resdepth.sweep.run import train_interleaved
 
 
 @dataclass
@@ -105,7 +105,7 @@ class _Work:
 
     def __call__(self, job: int) -> list[Outcome]:
         group = self.groups[job]
-        train = train_in_processes if group.uses_processes else train_in_turns
+        train = train_in_processes if group.uses_processes else train_interleaved
         return train(group.runs, group.concurrency, self.observer())
 
 

@@ -33,10 +33,10 @@ def run(planned: PlannedRun, observer: Observer) -> Outcome:
 
     What goes wrong becomes an outcome, so that a sweep goes on with its other runs.
     """
-    return train_in_turns([planned], 1, observer)[0]
+    return train_interleaved([planned], 1, observer)[0]
 
 
-def train_in_turns(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:
+def train_interleaved(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:
     """Train several runs in this process, `concurrency` of them side by side; their outcomes, in order.
 
     One thread feeds them in turns: on a GPU each has a stream of its own, and what is fed never waits.
