@@ -55,8 +55,8 @@ def test_a_terminal_shows_run_epoch_error_speed_and_time_left(tmp_path):
 def test_a_pipe_gets_plain_lines(capsys):
     (run,) = make_plan(["depth=8", "variant=plain", "recipe.epochs=2"]).runs
     lines = Lines(total=1)
-    lines.began(run, epochs_done=1)
-    lines.ended(run, Outcome("diverged", 200.0), RECORD)
+    lines.on_start(run, epochs_done=1)
+    lines.on_end(run, Outcome("diverged", 200.0), RECORD)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].endswith("75,002 parameters, 2 epochs, continued after epoch 1")
     assert printed[1].endswith("training error 61.50 %, test error -, 3 min, diverged in epoch 1")

@@ -104,7 +104,7 @@ def test_a_restart_that_cannot_keep_the_old_run_leaves_it_where_it_is(tmp_path):
 
 def test_a_restart_that_is_stopped_goes_on_without_starting_over_again(tmp_path):
     def stop_after_an_epoch():
-        Observer.recorded = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+        Observer.on_epoch = lambda *_: os.kill(os.getpid(), signal.SIGINT)
 
     train_here(*WORDS)
     words = ("sweep", *WORDS, "-q", "checkpoint_seconds=0")
@@ -138,7 +138,7 @@ def test_epochs_go_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     seen = []
 
     class Watcher(Observer):
-        def recorded(self, run, record):
+        def on_epoch(self, run, record):
             assert disk.is_reached.wait(60)
             seen.append((record.epoch, path.exists()))
             if record.epoch == 3:

@@ -73,7 +73,7 @@ class StopAfter(Observer):
     def __init__(self, epochs):
         self.left = epochs
 
-    def recorded(self, run, record):
+    def on_epoch(self, run, record):
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt

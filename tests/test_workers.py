@@ -35,13 +35,13 @@ class Order(Observer):
     def __init__(self):
         self.heard = []
 
-    def began(self, run, epochs_done):
+    def on_start(self, run, epochs_done):
         self.heard.append(("began", run.config.depth))
 
-    def recorded(self, run, record):
+    def on_epoch(self, run, record):
         self.heard.append(("recorded", run.config.depth, record.epoch))
 
-    def ended(self, run, outcome, last):
+    def on_end(self, run, outcome, last):
         self.heard.append(("ended", run.config.depth, outcome.state, last and last.epoch))
 
 

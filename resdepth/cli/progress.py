@@ -52,13 +52,13 @@ class Lines(Observer):
     number: int = 0
     _printed: float = field(default_factory=time.monotonic)
 
-    def began(self, run: PlannedRun, epochs_done: int) -> None:
+    def on_start(self, run: PlannedRun, epochs_done: int) -> None:
         self.number += 1
         done = f", continued after epoch {epochs_done}" if epochs_done else ""
         of = f"[{self.number}/{self.total}] " if self.total else ""
         print(f"{of}{run.label}: {run.parameters:,} parameters, {run.schedule.epochs} epochs{done}", flush=True)
 
-    def recorded(self, run: PlannedRun, record: EpochRecord) -> None:
+    def on_epoch(self, run: PlannedRun, record: EpochRecord) -> None:
         if time.monotonic() - self._printed < _LINE_SECONDS:
             return
         self._printed = time.monotonic()
@@ -66,7 +66,7 @@ class Lines(Observer):
         errors = f"training error {percent(record.train_error)}, test error {percent(record.test_error)}"
         print(f"  {run.label}: {of}, {errors}, {record.epoch_seconds:.1f} s", flush=True)
 
-    def ended(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
+    def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
         print(_ending(run, outcome, last), flush=True)
 
 
@@ -117,7 +117,7 @@ class Live(Observer):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def began(self, run: PlannedRun, epochs_done: int) -> None:
+    def on_start(self, run: PlannedRun, epochs_done: int) -> None:
         self._number += 1
         task = self._progress.add_task("", total=run.schedule.iterations, left="")
         bar = self._active[run.directory] = _Bar(run, self._number, epochs_done, task)
@@ -125,18 +125,18 @@ class Live(Observer):
         self._before += run.total_multiply_adds * bar.share
         self._show(bar)
 
-    def stepped(self, run: PlannedRun, iteration: int) -> None:
+    def on_step(self, run: PlannedRun, iteration: int) -> None:
         bar = self._active[run.directory]
         bar.iteration = iteration
         if time.monotonic() - self._shown >= _SHOW_SECONDS:
             self._show(bar)
 
-    def recorded(self, run: PlannedRun, record: EpochRecord) -> None:
+    def on_epoch(self, run: PlannedRun, record: EpochRecord) -> None:
         bar = self._active[run.directory]
         bar.last_error = percent(record.train_error, 1)
         self._show(bar)
 
-    def ended(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
+    def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
         self._done += run.total_multiply_adds
         bar = self._active.pop(run.directory, None)
         if bar is not None:

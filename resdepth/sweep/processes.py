@@ -88,7 +88,7 @@ class _Worker:
             event, *values = self.connection.recv()
         except (EOFError, OSError):
             outcome = self._killed()
-            observer.ended(self._run, outcome, None)
+            observer.on_end(self._run, outcome, None)
         else:
             getattr(observer, event)(self._run, *values)
             if event != "ended":
@@ -124,18 +124,18 @@ class _Reporter(Observer):
         self._connection = connection
         self._reported = 0.0
 
-    def began(self, run: PlannedRun, epochs_done: int) -> None:
+    def on_start(self, run: PlannedRun, epochs_done: int) -> None:
         self._send("began", epochs_done)
 
-    def stepped(self, run: PlannedRun, iteration: int) -> None:
+    def on_step(self, run: PlannedRun, iteration: int) -> None:
         if time.monotonic() - self._reported >= _REPORT_SECONDS:
             self._reported = time.monotonic()
             self._send("stepped", iteration)
 
-    def recorded(self, run: PlannedRun, record: EpochRecord) -> None:
+    def on_epoch(self, run: PlannedRun, record: EpochRecord) -> None:
         self._send("recorded", record)
 
-    def ended(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
+    def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
         self._send("ended", outcome, last)
 
     def _send(self, *message: Any) -> None:

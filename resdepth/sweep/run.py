@@ -75,7 +75,7 @@ def _steps(planned: PlannedRun, observer: Observer) -> Generator[StepEvent, None
                     yield event
                 else:
                     last = event
-                    observer.recorded(planned, last)
+                    observer.on_epoch(planned, last)
             state = "diverged" if last is not None and last.diverged else "finished"
             outcome = Outcome(state, time.perf_counter() - started)
             write_outcome(planned.directory, outcome)
@@ -87,7 +87,7 @@ def _steps(planned: PlannedRun, observer: Observer) -> Generator[StepEvent, None
         outcome = Outcome("failed", time.perf_counter() - started, str(error))
     except Exception as error:
         outcome = _failed(planned, error, time.perf_counter() - started)
-    observer.ended(planned, outcome, last)
+    observer.on_end(planned, outcome, last)
     return outcome
 
 
@@ -102,14 +102,14 @@ def _epochs(planned: PlannedRun, observer: Observer) -> Generator[EpochRecord | 
     run_directory.write_config(folder, config)
     done = _resume(planned, trainer)
     environment.write(folder, device, is_continued=bool(done), engine=trainer.engine)
-    observer.began(planned, trainer.epoch)
+    observer.on_start(planned, trainer.epoch)
     yield from done[-1:]
     saved = time.monotonic()
     with (
         MetricsWriter(folder / METRICS) as metrics,
         CheckpointWriter(folder / CHECKPOINT, config, metrics.sync) as checkpoints,
     ):
-        for event in trainer.steps(partial(observer.stepped, planned)):
+        for event in trainer.steps(partial(observer.on_step, planned)):
             if isinstance(event, EpochRecord):
                 # The row first: a checkpoint must never be ahead of its rows.
                 metrics.write(event)
