@@ -117,7 +117,7 @@ def _end(workers: Sequence[_Worker]) -> None:
             worker.process.join()
 
 
-class _Reporter(Observer):
+class PipeObserver(Observer):
     """Tells the process that started this one; ends this one when nobody listens any more."""
 
     def __init__(self, connection: Connection) -> None:
@@ -157,7 +157,7 @@ def _train(run: PlannedRun, data: Dataset, connection: Connection) -> None:
     signal.signal(signal.SIGTERM, _leave)
     torch.set_num_threads(1)
     sources.preload(run.config.data, data)
-    train(run, _Reporter(connection))
+    train(run, PipeObserver(connection))
 
 
 def _leave(_number: int, _frame: object) -> None:
