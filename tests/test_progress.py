@@ -10,7 +10,7 @@ from conftest import ROOT
 from test_records import RECORD
 
 from resdepth.cli import printing
-from resdepth.cli.progress import Lines
+from resdepth.cli.progress import PlainProgress
 from resdepth.results.outcome import Outcome
 from resdepth.sweep.plan import make_plan
 
@@ -54,7 +54,7 @@ def test_a_terminal_shows_run_epoch_error_speed_and_time_left(tmp_path):
 
 def test_a_pipe_gets_plain_lines(capsys):
     (run,) = make_plan(["depth=8", "variant=plain", "recipe.epochs=2"]).runs
-    lines = Lines(total=1)
+    lines = PlainProgress(total=1)
     lines.on_start(run, epochs_done=1)
     lines.on_end(run, Outcome("diverged", 200.0), RECORD)
     printed = capsys.readouterr().out.splitlines()

@@ -162,7 +162,7 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
 
         if cores() > 1 and {run.config.device for run in plan.pending} <= {"auto", "cpu"}:
             processes.prepare()  # it loads torch while this process does
-    from resdepth.cli.progress import choose_observer
+    from resdepth.cli.progress import open_progress
     from resdepth.sweep.launch import execute
     from resdepth.sweep.preflight import check
 
@@ -170,7 +170,7 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
     if not quiet:
         printing.announce(plan)
         _estimate(plan)
-    with stopped_by_signals(), choose_observer(plan, quiet=quiet) as observer:
+    with stopped_by_signals(), open_progress(plan, quiet=quiet) as observer:
         outcomes = execute(plan, observer, config_dir)
     if not quiet:
         _warn(printing.print_results(plan))

@@ -23,15 +23,15 @@ _WIDE = 110  # columns
 
 
 @contextmanager
-def choose_observer(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], "Observer"]]:
+def open_progress(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], "Observer"]]:
     """A maker of what the runs report to. Other launchers' jobs leave this process: they print lines of their own."""
     if quiet:
         yield Observer
     elif plan.uses_external_launcher or not sys.stdout.isatty():
-        shared = None if plan.uses_external_launcher else Lines(total=len(plan.pending))
-        yield Lines if shared is None else lambda: shared
+        shared = None if plan.uses_external_launcher else PlainProgress(total=len(plan.pending))
+        yield PlainProgress if shared is None else lambda: shared
     else:
-        with Live(plan) as live:
+        with LiveProgress(plan) as live:
             yield lambda: live
 
 
@@ -45,7 +45,7 @@ def _ending(run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> str:
 
 
 @dataclass
-class Lines(Observer):
+class PlainProgress(Observer):
     """Plain lines, for a pipe, a file or a batch job: at most one every two seconds, and one at each run's end."""
 
     total: int = 0
@@ -90,7 +90,7 @@ class _Bar:
         return (self.iteration - self.first) * self.run.schedule.batch_size / max(seconds, 1e-9)
 
 
-class Live(Observer):
+class LiveProgress(Observer):
     """Bars that move: one for each run under way (epoch, error, images a second, time left) and one for the sweep."""
 
     def __init__(self, plan: Plan) -> None:
