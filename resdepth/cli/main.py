@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from resdepth.cli.commands import _warn, app
-from resdepth.cli.stdout import Output
+from resdepth.cli.stdout import TolerantStdout
 from resdepth.errors import ResdepthError
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     """The console script: errors as one line on stderr, exit code 2 for bad input."""
     # Python has none where it was started with a closed one.
     before = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    output = sys.stdout = Output(before)
+    output = sys.stdout = TolerantStdout(before)
     try:
         code = app(standalone_mode=False) or 0
     except Exception as error:

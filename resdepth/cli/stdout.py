@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 
-class Output(io.TextIOWrapper):
+class TolerantStdout(io.TextIOWrapper):
     """Standard output that a full disk or a reader who has left does not turn into a failed run: it goes on unseen."""
 
     def __init__(self, output: TextIO) -> None:
