@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resdepth import __version__
-from resdepth.cli.signals import stopped_by_signals
+from resdepth.cli.signals import exit_on_signals
 from resdepth.errors import one_line
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def bench(
         raise ConfigError("--at-once", at_once, "needs whole numbers from 1 to 32, such as 1,2,4")
     from resdepth.bench.benchmark import bench_steps, bench_sweep
 
-    with stopped_by_signals(continues=False):
+    with exit_on_signals(continues=False):
         if sweep:
             print(bench_sweep(overrides or [], out))
         else:
@@ -170,7 +170,7 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
     if not quiet:
         printing.announce(plan)
         _estimate(plan)
-    with stopped_by_signals(), open_progress(plan, quiet=quiet) as observer:
+    with exit_on_signals(), open_progress(plan, quiet=quiet) as observer:
         outcomes = execute(plan, observer, config_dir)
     if not quiet:
         _warn(printing.print_results(plan))

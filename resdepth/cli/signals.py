@@ -18,7 +18,7 @@ class _Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def stopped_by_signals(*, continues: bool = True) -> Iterator[None]:
+def exit_on_signals(*, continues: bool = True) -> Iterator[None]:
     """End cleanly on Ctrl-C, SIGTERM and SIGHUP: say how to go on, exit with 128 + the signal's number.
 
     `continues` says whether the same command takes up what it left.
