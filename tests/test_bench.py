@@ -10,7 +10,7 @@ from conftest import command
 
 from resdepth.bench import floors, measure
 from resdepth.bench.benchmark import bench_steps, bench_sweep
-from resdepth.bench.rows import USUAL, Cost
+from resdepth.bench.rows import BASELINE, StepCost
 from resdepth.config.schema import ModelConfig
 from resdepth.errors import ConfigError
 from resdepth.models.build import build
@@ -47,10 +47,10 @@ def test_the_floors_of_resnet_56_are_five_passes_of_136_mb_and_96_gflop():
 
 
 def test_a_bench_measures_every_engine_asked_for_and_the_usual_loop_beside_it(tmp_path, capsys):
-    folder = bench_steps([*TINY_STEP, "engine=eager"], tmp_path / "b", [1, 2], usual=True)
+    folder = bench_steps([*TINY_STEP, "engine=eager"], tmp_path / "b", [1, 2], baseline=True)
     table = pd.read_csv(folder / "bench.csv")
-    assert list(table) == [f.name for f in fields(Cost)]
-    assert list(zip(table.engine, table.at_once, strict=True)) == [("eager", 1), ("eager", 2), (USUAL, 1)]
+    assert list(table) == [f.name for f in fields(StepCost)]
+    assert list(zip(table.engine, table.at_once, strict=True)) == [("eager", 1), ("eager", 2), (BASELINE, 1)]
     assert (table.step_ms_low > 0).all()
     assert (table.step_ms_low <= table.step_ms).all()
     assert (table.step_ms <= table.step_ms_high).all()
@@ -67,7 +67,7 @@ def test_a_bench_measures_every_engine_asked_for_and_the_usual_loop_beside_it(tm
 
 def test_memory_grows_with_depth(tmp_path):
     words = ["depth=8,56", "variant=plain", "device=cpu", "data=cifar10", "recipe.batch_size=32"]
-    table = pd.read_csv(bench_steps(words, tmp_path / "b", [1], usual=False) / "bench.csv")
+    table = pd.read_csv(bench_steps(words, tmp_path / "b", [1], baseline=False) / "bench.csv")
     ratio = table.peak_memory_mib[1] / table.peak_memory_mib[0]
     assert 3 < ratio < 12  # 56 / 8, and what both need
 
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_a_row_that_says_so(tmp_path, monkeypatch, capsys):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore")
 
     monkeypatch.setattr(measure, "Training", full)
-    folder = bench_steps(TINY_STEP, tmp_path / "b", [1], usual=True)
+    folder = bench_steps(TINY_STEP, tmp_path / "b", [1], baseline=True)
     table = pd.read_csv(folder / "bench.csv")
     assert table.note[0] == "CUDA out of memory. Tried to allocate 9 GiB"
     assert table.step_ms.isna().tolist() == [True, False]
@@ -85,14 +85,14 @@ def test_what_does_not_fit_is_a_row_that_says_so(tmp_path, monkeypatch, capsys):
 
 
 def test_an_earlier_bench_is_kept_aside_and_another_folder_is_left_alone(tmp_path):
-    first = bench_steps(TINY_STEP, tmp_path / "b", [1], usual=False)
+    first = bench_steps(TINY_STEP, tmp_path / "b", [1], baseline=False)
     before = (first / "bench.csv").read_text()
-    bench_steps(TINY_STEP, tmp_path / "b", [1], usual=False)
+    bench_steps(TINY_STEP, tmp_path / "b", [1], baseline=False)
     assert (tmp_path / ".aside" / "b.1" / "bench.csv").read_text() == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("!")
     with pytest.raises(ConfigError, match="exists and holds no bench; choose another folder"):
-        bench_steps(TINY_STEP, tmp_path / "mine", [1], usual=False)
+        bench_steps(TINY_STEP, tmp_path / "mine", [1], baseline=False)
 
 
 def test_a_sweep_is_timed_against_the_plain_loop(tmp_path, capsys):
@@ -115,6 +115,6 @@ def test_a_number_at_once_that_is_none_is_refused(number, tmp_path):
 @pytest.mark.gpu
 def test_a_bench_on_a_gpu_measures_all_engines(tmp_path):
     words = ["depth=8", "variant=residual", "device=cuda"]
-    table = pd.read_csv(bench_steps(words, tmp_path / "b", [1, 2], usual=True) / "bench.csv")
-    assert list(dict.fromkeys(table.engine)) == ["eager", "graph", "compiled", USUAL]
+    table = pd.read_csv(bench_steps(words, tmp_path / "b", [1, 2], baseline=True) / "bench.csv")
+    assert list(dict.fromkeys(table.engine)) == ["eager", "graph", "compiled", BASELINE]
     assert table.note.isna().all()

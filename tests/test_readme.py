@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, command
 
 from resdepth.bench import findings
-from resdepth.bench.rows import Cost, SweepTime
+from resdepth.bench.rows import StepCost, SweepTime
 from resdepth.cli.commands import app
 from resdepth.config.keys import known_keys
 from resdepth.results import rows
@@ -36,7 +36,7 @@ def test_every_line_of_a_bench_is_its_csvs_own(path, block):
     if file.name == "sweep.csv":
         said = [findings.sweep_line(row) for row in rows.read(file, SweepTime)]
     else:
-        costs = rows.read(file, Cost)
+        costs = rows.read(file, StepCost)
         said = [*map(findings.line, costs), *findings.findings(costs)]
     lines = block.splitlines()
     assert len(lines) > 2

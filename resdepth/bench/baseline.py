@@ -1,6 +1,6 @@
 """The loops that people write today, to be measured beside ours in the same run.
 
-`usual_step_seconds` is the one of most repositories: PIL images through a DataLoader with workers, the loss read at
+`baseline_step_seconds` is the one of most repositories: PIL images through a DataLoader with workers, the loss read at
 every step. `plain_sweep_seconds` is the best that plain PyTorch does on a CPU: everything in memory, run after run.
 """
 
@@ -50,7 +50,7 @@ def precision_name(device: torch.device) -> str:
     return "tf32" if device.type == "cuda" else "fp32"
 
 
-def usual_step_seconds(run: PlannedRun, split: Split, device: torch.device, warm_up: int, steps: int) -> list[float]:
+def baseline_step_seconds(run: PlannedRun, split: Split, device: torch.device, warm_up: int, steps: int) -> list[float]:
     """Seconds of each step: eager, DataLoader with PIL transforms and workers, `.item()` at every step."""
     devices.set_precision(precision_name(device), device)
     torch.backends.cudnn.deterministic = False

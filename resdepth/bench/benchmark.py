@@ -13,7 +13,7 @@ from resdepth.bench import findings
 from resdepth.bench.baseline import plain_sweep_seconds
 from resdepth.bench.figure import draw
 from resdepth.bench.measure import measure
-from resdepth.bench.rows import Cost, SweepTime
+from resdepth.bench.rows import StepCost, SweepTime
 from resdepth.cli.printing import console
 from resdepth.errors import ConfigError, RunError
 from resdepth.report.style import save_figure
@@ -29,12 +29,12 @@ _WAYS = {
 }
 
 
-def bench_steps(overrides: Sequence[str], out: Path | None, at_once: Sequence[int], *, usual: bool) -> Path:
+def bench_steps(overrides: Sequence[str], out: Path | None, at_once: Sequence[int], *, baseline: bool) -> Path:
     """Measure a training step at every point of the overrides, so many runs at once; returns the results' folder."""
     runs = unplaced(overrides)
     folder = _folder(runs, out, "steps")
-    costs: list[Cost] = []
-    for cost in measure(runs, at_once, usual=usual):
+    costs: list[StepCost] = []
+    for cost in measure(runs, at_once, baseline=baseline):
         console().print(findings.line(cost))
         costs.append(cost)
         # After each, so that a bench that is broken off has its rows.

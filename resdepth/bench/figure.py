@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, StrMethodFormatter
 
-from resdepth.bench.rows import USUAL
+from resdepth.bench.rows import BASELINE
 from resdepth.report.style import STYLE
 
 # Okabe and Ito's colours, told apart by the colour-blind.
@@ -69,6 +69,6 @@ def _draw_panel(panel: Axes, rows: pd.DataFrame, column: str) -> None:
 
 
 def _draw_floor(panel: Axes, rows: pd.DataFrame) -> None:
-    for precision, part in rows[rows.engine != USUAL].groupby("precision"):
+    for precision, part in rows[rows.engine != BASELINE].groupby("precision"):
         lowest = part.groupby("depth").floor_ms.min()
         panel.plot(lowest.index, lowest.to_numpy(), ":", color="grey", linewidth=1.5, label=f"floor, {precision}")

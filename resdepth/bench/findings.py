@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from resdepth.bench.rows import USUAL, Cost, SweepTime
+from resdepth.bench.rows import BASELINE, StepCost, SweepTime
 
 
-def line(cost: Cost) -> str:
+def line(cost: StepCost) -> str:
     """A measurement in one line."""
     what = _what(cost) + (f", {cost.at_once} at once" if cost.at_once > 1 else "")
     if cost.note:
@@ -15,7 +15,7 @@ def line(cost: Cost) -> str:
     return f"{what}: {spread}, {cost.images_per_second:,.0f} images/s, {cost.peak_memory_mib:,.0f} MiB, {floor}"
 
 
-def _what(cost: Cost) -> str:
+def _what(cost: StepCost) -> str:
     recomputed = ", gradient checkpointing" if cost.gradient_checkpointing else ""
     return f"{cost.variant}-{cost.depth}, {cost.engine}, {cost.precision}{recomputed}"
 
@@ -31,14 +31,14 @@ def sweep_line(row: SweepTime) -> str:
     return f"{row.way}: {row.seconds:.1f} s{share}"
 
 
-def findings(costs: Sequence[Cost]) -> list[str]:
+def findings(costs: Sequence[StepCost]) -> list[str]:
     """Each net's step beside the usual loop's, and what several at once gain."""
     lines = []
     for cost in costs:
         beside = [c for c in costs if (c.variant, c.depth, c.data) == (cost.variant, cost.depth, cost.data)]
         name = _what(cost)
-        for usual in (c for c in beside if c.engine == USUAL and cost.engine != USUAL and cost.at_once == 1):
-            share = f"{cost.step_ms / usual.step_ms:.2f} of the usual loop's step ({usual.precision})"
+        for baseline in (c for c in beside if c.engine == BASELINE and cost.engine != BASELINE and cost.at_once == 1):
+            share = f"{cost.step_ms / baseline.step_ms:.2f} of the usual loop's step ({baseline.precision})"
             lines.append(f"{name}: {share}, {cost.ratio_to_floor:.1f} times the floor")
         same = [c for c in beside if _what(c) == name and c.at_once == 1]
         if cost.at_once > 1 and same:

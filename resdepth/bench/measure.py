@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from resdepth import device as devices
-from resdepth.bench.baseline import median_and_spread, precision_name, usual_step_seconds
+from resdepth.bench.baseline import baseline_step_seconds, median_and_spread, precision_name
 from resdepth.bench.floors import floors
-from resdepth.bench.rows import USUAL, Cost
+from resdepth.bench.rows import BASELINE, StepCost
 from resdepth.data.augment import draw_order
 from resdepth.data.dataset import Dataset, Split
 from resdepth.data.device_data import to_device
@@ -37,18 +37,18 @@ def engines(config_engine: str, device: torch.device) -> tuple[str, ...]:
     return ("eager", "graph", "compiled") if device.type == "cuda" else ("eager",)
 
 
-def measure(runs: Sequence[PlannedRun], at_once: Sequence[int], *, usual: bool) -> Iterator[Cost]:
+def measure(runs: Sequence[PlannedRun], at_once: Sequence[int], *, baseline: bool) -> Iterator[StepCost]:
     """The cost of a step of each run, on each engine, so many at once; and of the usual loop beside it."""
     for run in runs:
         device = devices.resolve(run.config.device)
         for name in engines(run.config.engine, device):
             for count in at_once:
                 yield _cost(replace(run, config=replace(run.config, engine=name)), count, device)
-        if usual:
-            yield _usual_cost(run, device)
+        if baseline:
+            yield _baseline_cost(run, device)
 
 
-def _cost(run: PlannedRun, count: int, device: torch.device) -> Cost:
+def _cost(run: PlannedRun, count: int, device: torch.device) -> StepCost:
     engine.choose(run.config.engine, device)
     try:
         if device.type == "cpu" and count > 1:
@@ -63,13 +63,13 @@ def _cost(run: PlannedRun, count: int, device: torch.device) -> Cost:
     return _row(run, run.config.engine, run.config.precision, count, device, times, memory, first)
 
 
-def _usual_cost(run: PlannedRun, device: torch.device) -> Cost:
+def _baseline_cost(run: PlannedRun, device: torch.device) -> StepCost:
     steps = _WINDOWS if device.type == "cpu" else 5 * _WINDOWS
     started = time.perf_counter()
     with PeakMemory(device) as memory:
-        times = usual_step_seconds(run, _random_split(run, 50 * run.schedule.batch_size), device, _WARM_UP, steps)
+        times = baseline_step_seconds(run, _random_split(run, 50 * run.schedule.batch_size), device, _WARM_UP, steps)
     first = time.perf_counter() - started - sum(times)
-    return _row(run, USUAL, precision_name(device), 1, device, times, memory.bytes, first)
+    return _row(run, BASELINE, precision_name(device), 1, device, times, memory.bytes, first)
 
 
 def _time_alone(run: PlannedRun) -> tuple[list[float], float, float]:
@@ -133,11 +133,11 @@ def _row(
     memory: float = math.nan,
     first: float = math.nan,
     note: str = "",
-) -> Cost:
+) -> StepCost:
     median, low, high = median_and_spread(times) if times else (math.nan, math.nan, math.nan)
     bytes_floor, operations_floor = floors(replace(run, config=replace(run.config, precision=precision)), device)
     alone = device.type != "cpu" or count == 1
-    return Cost(
+    return StepCost(
         device=devices.device_name(device),
         data=run.config.data.name,
         variant=run.config.variant,
@@ -148,7 +148,7 @@ def _row(
         at_once=count,
         threads=torch.get_num_threads() if alone else 1,
         batch=run.schedule.batch_size,
-        steps=len(times) * _STEPS_IN_WINDOW[device.type] if engine_name != USUAL else len(times),
+        steps=len(times) * _STEPS_IN_WINDOW[device.type] if engine_name != BASELINE else len(times),
         step_ms=1e3 * median,
         step_ms_low=1e3 * low,
         step_ms_high=1e3 * high,

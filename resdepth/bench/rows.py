@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from resdepth.results.rows import column
 
-USUAL = "usual loop"
+BASELINE = "usual loop"
 
 
 @dataclass(frozen=True)
-class Cost:
+class StepCost:
     """A row of bench.csv."""
 
     device: str = column("the device's name")

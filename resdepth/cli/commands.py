@@ -129,7 +129,7 @@ def summary(
 def bench(
     overrides: Overrides = None,
     at_once: Annotated[str, typer.Option(help="Runs side by side, such as 1,2,4.")] = "1",
-    usual: Annotated[bool, typer.Option(help="Measure the usual DataLoader loop too.")] = True,
+    baseline: Annotated[bool, typer.Option(help="Measure the usual DataLoader loop too.")] = True,
     sweep: Annotated[bool, typer.Option("--sweep", help="Time the whole sweep instead of a step.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="The results' folder.", show_default="results/bench/DEVICE-steps")
@@ -147,7 +147,7 @@ def bench(
         if sweep:
             print(bench_sweep(overrides or [], out))
         else:
-            print(bench_steps(overrides or [], out, [int(number) for number in numbers], usual=usual))
+            print(bench_steps(overrides or [], out, [int(number) for number in numbers], baseline=baseline))
 
 
 def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None) -> None:
