@@ -18,7 +18,7 @@ from resdepth.config.schema import DataConfig
 from resdepth.results.outcome import Outcome
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
-from resdepth.sweep.run import run
+from resdepth.sweep.run import train_run
 
 ROOT = Path(__file__).resolve().parent.parent
 # One thread: faster for nets this small, and the tests do not wait for each other's cores.
@@ -79,7 +79,7 @@ def command_with(before, *words, cwd):
 
 def train_here(*overrides) -> list[Outcome]:
     """Train a plan in this process, without Hydra's launcher."""
-    return [run(planned, Observer()) for planned in make_plan(overrides).pending]
+    return [train_run(planned, Observer()) for planned in make_plan(overrides).pending]
 
 
 @pytest.fixture(scope="session")

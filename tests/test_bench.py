@@ -15,7 +15,7 @@ from resdepth.config.schema import ModelConfig
 from resdepth.errors import ConfigError
 from resdepth.models.build import build
 from resdepth.models.size import conv_outputs
-from resdepth.sweep.plan import unplaced
+from resdepth.sweep.plan import make_specs
 
 TINY_STEP = ("depth=8", "variant=plain", "device=cpu", "recipe.batch_size=16")
 
@@ -40,7 +40,7 @@ def test_conv_outputs_are_those_of_the_net(depth, size):
 
 
 def test_the_floors_of_resnet_56_are_five_passes_of_136_mb_and_96_gflop():
-    (run,) = unplaced(["depth=56", "variant=residual", "data=cifar10", "precision=bf16", "device=cpu"])
+    (run,) = make_specs(["depth=56", "variant=residual", "data=cifar10", "precision=bf16", "device=cpu"])
     moved, computed = floors.floors(run, torch.device("cpu"))
     assert moved * 1e9 == pytest.approx(5 * 136e6, rel=0.005)
     assert computed * 1e9 == pytest.approx(96.4e9, rel=0.005)

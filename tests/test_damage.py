@@ -22,7 +22,7 @@ from resdepth.results.table import load_results
 from resdepth.sweep.launch import execute
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
-from resdepth.sweep.run import run
+from resdepth.sweep.run import train_run
 
 WORDS = ("depth=8", "recipe.epochs=4", "data.limit=128", "device=cpu", "checkpoint_seconds=0")
 PLAIN = "plain-8-s0,data.limit=128,recipe.epochs=4"
@@ -46,7 +46,7 @@ def broken():
     """The folder of the plain run, broken off after its second epoch."""
     planned = make_plan(WORDS).runs[0]
     with pytest.raises(KeyboardInterrupt):
-        run(planned, StopAfter(2))
+        train_run(planned, StopAfter(2))
     assert (planned.label, len(read_rows(planned.directory / "metrics.csv"))) == (PLAIN, 2)
     return planned.directory
 

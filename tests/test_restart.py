@@ -21,7 +21,7 @@ from resdepth.results.table import load_results
 from resdepth.sweep.launch import execute
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
-from resdepth.sweep.run import run
+from resdepth.sweep.run import train_run
 
 WORDS = ("depth=8", "variant=plain", "recipe.epochs=4", "data.limit=128", "device=cpu")
 RUN = "plain-8-s0,data.limit=128,recipe.epochs=4"
@@ -144,7 +144,7 @@ def test_epochs_go_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
             if record.epoch == 3:
                 disk.is_free.set()
 
-    assert run(planned, Watcher()).state == "finished"
+    assert train_run(planned, Watcher()).state == "finished"
     # Three epochs ended while the checkpoint of the first was on its way.
     assert seen[:3] == [(1, False), (2, False), (3, False)]
     assert checkpoint.load(path, planned.config, torch.device("cpu"))["epoch"] == 4
@@ -175,7 +175,7 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_run_in_one_line_and_leave
 
     (planned,) = make_plan([*WORDS, "checkpoint_seconds=0"]).runs
     monkeypatch.setattr(resdepth.results.atomic.os, "fsync", fails_on_the_checkpoint)
-    outcome = run(planned, Observer())
+    outcome = train_run(planned, Observer())
     assert outcome.state == "failed"
     assert outcome.message == (
         f"{planned.directory}: Input/output error; mend that and say the same command again, which continues the run"

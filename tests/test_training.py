@@ -16,7 +16,7 @@ from resdepth.results import checkpoint
 from resdepth.results.metrics import read_rows, to_row
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
-from resdepth.sweep.run import run
+from resdepth.sweep.run import train_run
 from resdepth.training.evaluation import Evaluation
 from resdepth.training.sgd import SGD
 from resdepth.training.trainer import Trainer
@@ -86,10 +86,10 @@ def test_a_broken_run_is_continued_without_a_row_lost_or_doubled(tmp_path, check
     broken = (*words, f"results={tmp_path / 'broken'}", f"checkpoint_seconds={checkpoint_seconds}")
     (planned,) = make_plan(broken).runs
     with pytest.raises(KeyboardInterrupt):
-        run(planned, StopAfter(2))
+        train_run(planned, StopAfter(2))
     (planned,) = make_plan(broken).runs
     assert planned.state == "to be continued"
-    assert run(planned, Observer()).state == "finished"
+    assert train_run(planned, Observer()).state == "finished"
     name = planned.label
     assert metrics(tmp_path / "broken" / "digits" / name) == metrics(tmp_path / "whole" / "digits" / name)
     assert make_plan(broken).pending == ()
@@ -103,7 +103,7 @@ def test_resume_cuts_rows_newer_than_the_checkpoint(tmp_path):
     for checkpoint_seconds, stop_after in ((0, 1), (1000, 3)):  # the second start hears of the row it continues first
         (planned,) = make_plan([*broken, f"checkpoint_seconds={checkpoint_seconds}"]).runs
         with pytest.raises(KeyboardInterrupt):
-            run(planned, StopAfter(stop_after))
+            train_run(planned, StopAfter(stop_after))
     assert [row.epoch for row in read_rows(planned.directory / "metrics.csv")] == [1, 2, 3]
     assert checkpoint.load(planned.directory / "checkpoint.pt", planned.config, CPU)["epoch"] == 1
     train_here(*broken)

@@ -36,13 +36,13 @@ class Order(Observer):
         self.heard = []
 
     def on_start(self, run, epochs_done):
-        self.heard.append(("began", run.config.depth))
+        self.heard.append(("on_start", run.config.depth))
 
     def on_epoch(self, run, record):
-        self.heard.append(("recorded", run.config.depth, record.epoch))
+        self.heard.append(("on_epoch", run.config.depth, record.epoch))
 
     def on_end(self, run, outcome, last):
-        self.heard.append(("ended", run.config.depth, outcome.state, last and last.epoch))
+        self.heard.append(("on_end", run.config.depth, outcome.state, last and last.epoch))
 
 
 def test_runs_in_turns_have_the_rows_of_runs_alone(tmp_path):
@@ -53,7 +53,7 @@ def test_runs_in_turns_have_the_rows_of_runs_alone(tmp_path):
     assert [o.state for o in outcomes] == ["finished"] * 2
     assert all_rows(tmp_path / "turns") == all_rows(tmp_path / "alone")
     # Both began before either had a row: they did take turns, the deeper first.
-    assert order.heard[:2] == [("began", 14), ("began", 8)]
+    assert order.heard[:2] == [("on_start", 14), ("on_start", 8)]
 
 
 def test_runs_in_processes_have_the_rows_of_runs_alone_and_report_every_one(tmp_path):
@@ -66,7 +66,7 @@ def test_runs_in_processes_have_the_rows_of_runs_alone_and_report_every_one(tmp_
     for depth in (8, 14):
         mine = [event for event in order.heard if event[1] == depth]
         assert mine == [
-            ("began", depth), ("recorded", depth, 1), ("recorded", depth, 2), ("ended", depth, "finished", 2)
+            ("on_start", depth), ("on_epoch", depth, 1), ("on_epoch", depth, 2), ("on_end", depth, "finished", 2)
         ]  # fmt: skip
 
 

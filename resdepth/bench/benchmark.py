@@ -19,7 +19,7 @@ from resdepth.errors import ConfigError, RunError
 from resdepth.report.style import save_figure
 from resdepth.results import environment, rows, run_directory
 from resdepth.results.environment import ENVIRONMENT
-from resdepth.sweep.plan import PlannedRun, unplaced
+from resdepth.sweep.plan import PlannedRun, make_specs
 from resdepth.sweep.preflight import check_devices
 
 _WAYS = {
@@ -31,7 +31,7 @@ _WAYS = {
 
 def bench_steps(overrides: Sequence[str], out: Path | None, at_once: Sequence[int], *, baseline: bool) -> Path:
     """Measure a training step at every point of the overrides, so many runs at once; returns the results' folder."""
-    runs = unplaced(overrides)
+    runs = make_specs(overrides)
     folder = _folder(runs, out, "steps")
     costs: list[StepCost] = []
     for cost in measure(runs, at_once, baseline=baseline):
@@ -48,7 +48,7 @@ def bench_steps(overrides: Sequence[str], out: Path | None, at_once: Sequence[in
 
 def bench_sweep(overrides: Sequence[str], out: Path | None) -> Path:
     """Time the whole sweep in three ways, one after the other on the same machine; returns the results' folder."""
-    runs = unplaced(overrides)
+    runs = make_specs(overrides)
     folder, device = _folder(runs, out, "sweep"), devices.resolve(runs[0].config.device)
     devices.set_precision(runs[0].config.precision, device)
     name, sweep = devices.device_name(device), " ".join(overrides)

@@ -129,7 +129,7 @@ def summary(
 def bench(
     overrides: Overrides = None,
     at_once: Annotated[str, typer.Option(help="Runs side by side, such as 1,2,4.")] = "1",
-    baseline: Annotated[bool, typer.Option(help="Measure the usual DataLoader loop too.")] = True,
+    baseline: Annotated[bool, typer.Option("--usual/--no-usual", help="Measure the usual DataLoader loop too.")] = True,
     sweep: Annotated[bool, typer.Option("--sweep", help="Time the whole sweep instead of a step.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="The results' folder.", show_default="results/bench/DEVICE-steps")

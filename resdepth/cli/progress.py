@@ -108,7 +108,7 @@ class LiveProgress(Observer):
         self._number = 0
         self._shown = 0.0
 
-    def __enter__(self) -> "Live":
+    def __enter__(self) -> "LiveProgress":
         self._progress.start()
         self._started = time.monotonic()
         self._sweep_bar = self._progress.add_task("sweep", total=self._total, left="")

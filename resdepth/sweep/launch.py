@@ -54,7 +54,7 @@ def launch(
 ) -> list[Any]:
     """Call `work(0)` to `work(count - 1)`, each as a job of Hydra's launcher; what they return, in order.
 
-    `total_multiply_adds` must be picklable for launchers that leave this process. Their own files lie in a folder below `shared`,
+    `work` must be picklable for launchers that leave this process. Their own files lie in a folder below `shared`,
     which every node must see. Raises what a job raised, after all have ended.
     """
     if count == 0:

@@ -118,7 +118,7 @@ def make_plan(
     return Plan(tuple(runs.values()), sweep.hydra_overrides, repeated=len(sweep.points) - len(runs))
 
 
-def unplaced(overrides: Sequence[str]) -> tuple[PlannedRun, ...]:
+def make_specs(overrides: Sequence[str]) -> tuple[PlannedRun, ...]:
     """Every point of the overrides as a run without a directory, to be measured; none counts as done or repeated.
 
     Raises ConfigError or DataError.

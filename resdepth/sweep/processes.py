@@ -91,7 +91,7 @@ class _Worker:
             observer.on_end(self._run, outcome, None)
         else:
             getattr(observer, event)(self._run, *values)
-            if event != "ended":
+            if event != "on_end":
                 return None
             outcome = values[0]
         self.connection.close()
@@ -125,18 +125,18 @@ class PipeObserver(Observer):
         self._reported = 0.0
 
     def on_start(self, run: PlannedRun, epochs_done: int) -> None:
-        self._send("began", epochs_done)
+        self._send("on_start", epochs_done)
 
     def on_step(self, run: PlannedRun, iteration: int) -> None:
         if time.monotonic() - self._reported >= _REPORT_SECONDS:
             self._reported = time.monotonic()
-            self._send("stepped", iteration)
+            self._send("on_step", iteration)
 
     def on_epoch(self, run: PlannedRun, record: EpochRecord) -> None:
-        self._send("recorded", record)
+        self._send("on_epoch", record)
 
     def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
-        self._send("ended", outcome, last)
+        self._send("on_end", outcome, last)
 
     def _send(self, *message: Any) -> None:
         try:
@@ -150,14 +150,14 @@ def _train(run: PlannedRun, data: Dataset, connection: Connection) -> None:
     """What a process does."""
     import torch
 
-    from resdepth.sweep.run import run as train
+    from resdepth.sweep.run import train_run
 
     # Ctrl-C reaches every process of a terminal; the first one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     torch.set_num_threads(1)
     sources.preload(run.config.data, data)
-    train(run, PipeObserver(connection))
+    train_run(run, PipeObserver(connection))
 
 
 def _leave(_number: int, _frame: object) -> None:

@@ -28,7 +28,7 @@ from resdepth.training.trainer import StepEvent, Trainer
 _TURN_SECONDS = 5e-5
 
 
-def run(planned: PlannedRun, observer: Observer) -> Outcome:
+def train_run(planned: PlannedRun, observer: Observer) -> Outcome:
     """Train one net from where its directory stands, and leave rows, configuration, environment and outcome there.
 
     What goes wrong becomes an outcome, so that a sweep goes on with its other runs.

@@ -25,9 +25,9 @@ _IN_FLIGHT = 4
 class Step:
     """Trains `net` on one minibatch after the other.
 
-    Losses and errors are summed in device tensors and read once an epoch (`epoch_metrics`), so that the host never waits for
-    the device inside an epoch. `is_captured` replays the step as a CUDA graph, captured at the first epoch's begin;
-    states must be loaded before. On a GPU all work goes to a stream of the run's own.
+    Losses and errors are summed in device tensors and read once an epoch (`epoch_metrics`), so that the host never
+    waits for the device inside an epoch. `is_captured` replays the step as a CUDA graph, captured when the first epoch
+    begins; states must be loaded before. On a GPU all work goes to a stream of the run's own.
     """
 
     def __init__(
