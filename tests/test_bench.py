@@ -76,7 +76,7 @@ def test_what_does_not_fit_is_a_row_that_says_so(tmp_path, monkeypatch, capsys):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore")
 
-    monkeypatch.setattr(measure, "Training", full)
+    monkeypatch.setattr(measure, "Trainer", full)
     folder = bench_steps(TINY_STEP, tmp_path / "b", [1], baseline=True)
     table = pd.read_csv(folder / "bench.csv")
     assert table.note[0] == "CUDA out of memory. Tried to allocate 9 GiB"

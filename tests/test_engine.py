@@ -66,7 +66,7 @@ def test_an_engine_the_device_lacks_is_refused_before_anything_is_written(tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-@pytest.record_event.parametrize("variant", ["plain", "residual"])
+@pytest.mark.parametrize("variant", ["plain", "residual"])
 def test_gradient_checkpointing_changes_no_number(variant):
     usual, recomputed = training(variant), training(variant, gradient_checkpointing=True)
     assert rows(usual.epochs()) == rows(recomputed.epochs())
@@ -118,7 +118,7 @@ def test_compiled_blocks_have_the_eager_ones_gradients(monkeypatch):
     assert training(engine="compiled").net.call_block is not Block.__call__
 
 
-@pytest.record_event.parametrize("variant", ["plain", "residual"])
+@pytest.mark.parametrize("variant", ["plain", "residual"])
 def test_eager_gradients_are_those_of_float64_and_bf16s_are_near_them(variant):
     # At 8 layers no unit of a plain net lies so near zero that rounding switches it.
     reference = gradients(training(variant), torch.float64)
@@ -178,7 +178,7 @@ def tapes(monkeypatch):
     return made
 
 
-@pytest.record_event.parametrize("variant", ["plain", "residual"])
+@pytest.mark.parametrize("variant", ["plain", "residual"])
 def test_warm_up_and_capture_leave_no_trace_in_the_run(variant, tapes, monkeypatch):
     recipe = replace(SHORT, eval_clean=True, eval_every=2, epochs=4)
     captured = rows(training(variant, recipe=recipe).epochs())
@@ -205,10 +205,8 @@ def on_gpu(**keys):
     return training(device="cuda", **keys)
 
 
-@pytest.record_event.gpu
-@pytest.record_event.parametrize(
-    ("variant", "precision"), [("plain", "fp32"), ("residual", "tf32"), ("residual", "bf16")]
-)
+@pytest.mark.gpu
+@pytest.mark.parametrize(("variant", "precision"), [("plain", "fp32"), ("residual", "tf32"), ("residual", "bf16")])
 def test_a_captured_step_is_the_eager_step_bit_for_bit(variant, precision):
     """100 epochs of 4 steps: 400 steps, evaluations between them."""
     recipe = replace(SHORT, epochs=100)
@@ -218,7 +216,7 @@ def test_a_captured_step_is_the_eager_step_bit_for_bit(variant, precision):
     assert eager == graph
 
 
-@pytest.record_event.gpu
+@pytest.mark.gpu
 def test_a_run_continued_from_a_checkpoint_replays_the_same_graph(tmp_path):
     whole = rows(on_gpu(engine="graph").epochs())
     first = on_gpu(engine="graph")
@@ -228,13 +226,13 @@ def test_a_run_continued_from_a_checkpoint_replays_the_same_graph(tmp_path):
     assert start + rows(second.epochs()) == whole
 
 
-@pytest.record_event.gpu
+@pytest.mark.gpu
 def test_compiled_on_a_gpu_has_the_gradients_of_float64():
     reference = gradients(on_gpu(depth=14, engine="eager"), torch.float64)
     assert distance(gradients(on_gpu(depth=14, engine="compiled")), reference) < 1e-4
 
 
-@pytest.record_event.gpu
+@pytest.mark.gpu
 def test_compiled_ends_at_the_errors_of_eager():
     final = {}
     for name, seed in itertools.product(("eager", "compiled"), (0, 1, 2)):
@@ -243,7 +241,7 @@ def test_compiled_ends_at_the_errors_of_eager():
     assert sum(final["compiled"]) == pytest.approx(sum(final["eager"]), rel=0.1)
 
 
-@pytest.record_event.gpu
+@pytest.mark.gpu
 def test_runs_in_turns_on_a_gpu_are_the_runs_alone(tmp_path):
     from test_workers import sweep_rows
 

@@ -11,7 +11,7 @@ import torch
 from conftest import command_with
 from test_kill import all_rows
 
-import resdepth.sweep
+import resdepth.sweep.plan
 import resdepth.sweep.run
 from resdepth.sweep.launch import execute
 from resdepth.sweep.observer import Observer
@@ -133,7 +133,7 @@ def test_an_output_that_cannot_be_written_fails_no_run(tmp_path, whole):
 
 def test_an_error_that_nobody_foresaw_is_one_line_and_its_traceback_is_there_for_who_asks(tmp_path):
     def break_the_plan():
-        resdepth.sweep.make_plan = lambda *_, **__: 1 / 0
+        resdepth.sweep.plan.make_plan = lambda *_, **__: 1 / 0
 
     def break_it_and_ask():
         break_the_plan()
@@ -233,7 +233,7 @@ def test_a_gpu_without_memory_fails_its_run_and_the_others_are_trained(tmp_path,
         return training(config, data)
 
     training = resdepth.sweep.run.Trainer
-    monkeypatch.setattr(resdepth.sweep.run, "Training", runs_out_on_plain)
+    monkeypatch.setattr(resdepth.sweep.run, "Trainer", runs_out_on_plain)
     monkeypatch.chdir(tmp_path)
     words = ("depth=8", "recipe.epochs=2", "data.limit=128", "device=cpu", "recipe.batch_size=3")
     plain, residual = execute(make_plan(words), Observer)

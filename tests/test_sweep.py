@@ -209,7 +209,7 @@ def test_one_failed_run_does_not_stop_the_others(monkeypatch):
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
         return original(config, data)
 
-    monkeypatch.setattr(resdepth.sweep.run, "Training", breaks_on_plain)
+    monkeypatch.setattr(resdepth.sweep.run, "Trainer", breaks_on_plain)
     plain, residual = execute_here("depth=8", *TINY)
     assert (plain.state, residual.state) == ("failed", "finished")
     assert "recipe.batch_size=64" in plain.message

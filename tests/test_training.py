@@ -79,7 +79,7 @@ class StopAfter(Observer):
             raise KeyboardInterrupt
 
 
-@pytest.record_event.parametrize("checkpoint_seconds", [0, 1000])
+@pytest.mark.parametrize("checkpoint_seconds", [0, 1000])
 def test_a_broken_run_is_continued_without_a_row_lost_or_doubled(tmp_path, checkpoint_seconds):
     words = ("depth=8", "variant=plain", "recipe.epochs=4", "data.limit=128", "device=cpu")
     train_here(*words, f"results={tmp_path / 'whole'}")
@@ -173,7 +173,7 @@ def test_a_run_whose_loss_is_no_number_ends_as_diverged_with_its_rows(tmp_path):
     assert json.loads((folder / "outcome.json").read_text())["state"] == "diverged"
 
 
-@pytest.record_event.parametrize(("bias", "bn"), [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize(("bias", "bn"), [(True, True), (True, False), (False, True), (False, False)])
 def test_weight_decay_spares_biases_and_batch_norm_where_the_recipe_says(bias, bn):
     net = training().net
     groups = SGD(net, RecipeConfig(decay_bias=bias, decay_bn=bn, weight_decay=0.5), CPU).groups
@@ -185,7 +185,7 @@ def test_weight_decay_spares_biases_and_batch_norm_where_the_recipe_says(bias, b
     assert sum(len(parameters) for parameters, _ in groups) == len(list(net.parameters()))
 
 
-@pytest.record_event.parametrize("momentum", [0.9, 0.0])
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
 def test_sgd_is_torchs_own(momentum):
     recipe = replace(SHORT, momentum=momentum, weight_decay=0.01)
     ours, theirs = training().net, training().net
@@ -219,7 +219,7 @@ def test_a_step_is_sgd_with_momentum_and_weight_decay():
     assert seen == [True] * 4
 
 
-@pytest.record_event.parametrize("variant", ["plain", "residual"])
+@pytest.mark.parametrize("variant", ["plain", "residual"])
 def test_bf16_trains_with_float32_weights(variant):
     t = training(variant, precision="bf16")
     records = list(t.epochs())
@@ -244,7 +244,7 @@ def test_environment_and_configuration_hold_no_absolute_path(tmp_path, images):
     assert environment["threads"] == torch.get_num_threads()
 
 
-@pytest.record_event.gpu
+@pytest.mark.gpu
 def test_a_gpu_trains_the_same_net_on_the_same_data(tmp_path):
     for device in ("cpu", "cuda"):
         train_here("depth=8", "recipe.epochs=3", f"device={device}", f"results={tmp_path / device}")
