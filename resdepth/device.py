@@ -35,13 +35,18 @@ def memory_bytes(device: torch.device) -> int:
     return host_bytes()
 
 
-def set_precision(precision: str, device: torch.device) -> None:
-    """Make the arithmetic what `precision` says, and repeatable: one configuration and seed gives one CSV.
-
-    Raises ConfigError for tf32 where there is none.
-    """
+def require_precision(precision: str, device: torch.device) -> None:
+    """Raises ConfigError for a precision that the device does not have. Sets nothing."""
     if precision == "tf32" and device.type != "cuda":
         raise ConfigError("precision", precision, f"is CUDA's; on {device.type} choose fp32 or bf16")
+
+
+def set_precision(precision: str, device: torch.device) -> None:
+    """Set the arithmetic of all layers, deterministic: one configuration and seed gives one CSV.
+
+    Raises ConfigError for a precision that the device does not have.
+    """
+    require_precision(precision, device)
     # cuDNN convolutions are tf32 unless told otherwise. By torch's older settings: where its newer ones
     # (fp32_precision) are used, torch.compile fails on reading the older (pytorch issue 166387).
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
