@@ -1,30 +1,18 @@
-"""What the tests share: the command in a process of its own, a small sweep made once, plans trained in this process."""
+"""Fixtures and hooks for every test."""
 
-import io
 import os
-import subprocess
-import sys
-import tempfile
-import traceback
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from resdepth.cli.main import main
-from resdepth.config.schema import DataConfig
-from resdepth.results.outcome import Outcome
-from resdepth.sweep.observer import Observer
-from resdepth.sweep.plan import make_plan
-from resdepth.sweep.run import train_run
+pytest.register_assert_rewrite("support")
 
-ROOT = Path(__file__).resolve().parent.parent
+from support.runs import TINY, train_here  # noqa: E402  after the assertions in it are rewritten
+
 # One thread: faster for nets this small, and the tests do not wait for each other's cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
-TINY = ("recipe.epochs=2", "data.limit=128", "device=cpu")
 
 
 def pytest_collection_modifyitems(items):
@@ -33,53 +21,6 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(skip)
-
-
-def command(*words, cwd=ROOT, **environment):
-    """`python -m resdepth ...` as a user runs it: exit code, standard output, standard error."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment}
-    return subprocess.run(
-        [sys.executable, "-m", "resdepth", *map(str, words)],
-        cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-
-
-def command_with(before, *words, cwd):
-    """`resdepth ...` in a forked process that calls `before` first: to take a right, a file size or memory from it.
-
-    Forked, because torch need not be loaded again; a process, because what it lost it never gets back.
-    """
-    output = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115
-    pid = os.fork()
-    if pid == 0:
-        code = 70
-        try:
-            os.chdir(cwd)
-            for number, file in enumerate(output, start=1):
-                os.dup2(file.fileno(), number)
-            sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w", closefd=False)) for n in (1, 2))
-            sys.argv = ["resdepth", *map(str, words)]
-            before()
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    said = []
-    for file in output:
-        file.seek(0)
-        said.append(file.read())
-        file.close()
-    return subprocess.CompletedProcess(words, code, *said)
-
-
-def train_here(*overrides) -> list[Outcome]:
-    """Train a plan in this process, without Hydra's launcher."""
-    return [train_run(planned, Observer()) for planned in make_plan(overrides).pending]
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +33,12 @@ def small_results(tmp_path_factory):
 
 
 @pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """Run the test in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def images():
     """A little data set in Keras' layout: three classes, told apart by brightness."""
     random = np.random.default_rng(0)
@@ -101,18 +48,3 @@ def images():
         noise = random.integers(0, 60, (len(labels[f"y_{split}"]), 8, 8, 3))
         arrays[f"x_{split}"] = (noise + 80 * labels[f"y_{split}"][:, None, None, None]).astype(np.uint8)
     return arrays
-
-
-def write_folder(root, arrays):
-    """The arrays as an ImageFolder tree, named by their place, classes by letter."""
-    for split in ("train", "test"):
-        for i, (image, label) in enumerate(zip(arrays[f"x_{split}"], arrays[f"y_{split}"], strict=True)):
-            folder = root / split / "abc"[label]
-            folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(folder / f"{i:03d}.png")
-    return DataConfig(name="folder", source="folder", path=str(root))
-
-
-def write_npz(path, arrays):
-    np.savez(path, **arrays)
-    return DataConfig(name="npz", source="npz", path=str(path))

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from support.commands import ROOT
 
 PACKAGE = ROOT / "resdepth"
 LEVELS = {

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, command, write_folder, write_npz
-from downloads import OFFERS, Server, serving
 from PIL import Image
+from support.commands import ROOT, command
+from support.downloads import OFFERS, Server, serving
+from support.images import write_folder, write_npz
 
 from resdepth import host
 from resdepth.cli.main import main

@@ -5,7 +5,7 @@ import shlex
 from dataclasses import fields
 
 import pytest
-from conftest import ROOT, command
+from support.commands import ROOT, command
 
 from resdepth.bench import findings
 from resdepth.bench.rows import StepCost, SweepTime

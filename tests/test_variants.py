@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pytest
-from conftest import TINY
+from support.runs import TINY
 
 from resdepth.report.comparison import comparisons
 from resdepth.report.plots import draw

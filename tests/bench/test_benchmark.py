@@ -1,0 +1,90 @@
+"""The bench: its rows, what it keeps and refuses."""
+
+import json
+from dataclasses import fields
+
+import pandas as pd
+import pytest
+import torch
+from support.commands import command
+
+from resdepth.bench import measure
+from resdepth.bench.benchmark import bench_steps, bench_sweep
+from resdepth.bench.rows import BASELINE, StepCost
+from resdepth.errors import ConfigError
+
+TINY_STEP = ("depth=8", "variant=plain", "device=cpu", "recipe.batch_size=16")
+
+
+def test_a_bench_measures_every_engine_asked_for_and_the_usual_loop_beside_it(tmp_path, capsys):
+    folder = bench_steps([*TINY_STEP, "engine=eager"], tmp_path / "b", [1, 2], baseline=True)
+    table = pd.read_csv(folder / "bench.csv")
+    assert list(table) == [f.name for f in fields(StepCost)]
+    assert list(zip(table.engine, table.at_once, strict=True)) == [("eager", 1), ("eager", 2), (BASELINE, 1)]
+    assert (table.step_ms_low > 0).all()
+    assert (table.step_ms_low <= table.step_ms).all()
+    assert (table.step_ms <= table.step_ms_high).all()
+    assert table.images_per_second.tolist() == pytest.approx((1000 * 16 / table.step_ms).tolist(), rel=1e-4)
+    assert (table.first_step_seconds > 0).all()
+    assert list(table.threads) == [torch.get_num_threads(), 1, torch.get_num_threads()]
+    assert (folder / "bench.png").stat().st_size > 5000
+    assert json.loads((folder / "environment.json").read_text())["torch"] == torch.__version__
+    said = capsys.readouterr().out
+    share = table.step_ms[0] / table.step_ms[2]
+    assert f"plain-8, eager, fp32: {share:.2f} of the usual loop's step (fp32)" in said
+    assert "2 at once train" in said
+
+
+def test_memory_grows_with_depth(tmp_path):
+    words = ["depth=8,56", "variant=plain", "device=cpu", "data=cifar10", "recipe.batch_size=32"]
+    table = pd.read_csv(bench_steps(words, tmp_path / "b", [1], baseline=False) / "bench.csv")
+    ratio = table.peak_memory_mib[1] / table.peak_memory_mib[0]
+    assert 3 < ratio < 12  # 56 / 8, and what both need
+
+
+def test_what_does_not_fit_is_a_row_that_says_so(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore")
+
+    monkeypatch.setattr(measure, "Trainer", full)
+    folder = bench_steps(TINY_STEP, tmp_path / "b", [1], baseline=True)
+    table = pd.read_csv(folder / "bench.csv")
+    assert table.note[0] == "CUDA out of memory. Tried to allocate 9 GiB"
+    assert table.step_ms.isna().tolist() == [True, False]
+    assert "plain-8, eager, fp32: CUDA out of memory" in capsys.readouterr().out
+
+
+def test_an_earlier_bench_is_kept_aside_and_another_folder_is_left_alone(tmp_path):
+    first = bench_steps(TINY_STEP, tmp_path / "b", [1], baseline=False)
+    before = (first / "bench.csv").read_text()
+    bench_steps(TINY_STEP, tmp_path / "b", [1], baseline=False)
+    assert (tmp_path / ".aside" / "b.1" / "bench.csv").read_text() == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("!")
+    with pytest.raises(ConfigError, match="exists and holds no bench; choose another folder"):
+        bench_steps(TINY_STEP, tmp_path / "mine", [1], baseline=False)
+
+
+def test_a_sweep_is_timed_against_the_plain_loop(tmp_path, capsys):
+    folder = bench_sweep(["depth=8", "device=cpu", "recipe.epochs=1"], tmp_path / "b")
+    table = pd.read_csv(folder / "sweep.csv")
+    assert len(table) == 3
+    assert table.ratio[0] == 1
+    assert table.ratio.tolist() == pytest.approx((table.seconds / table.seconds[0]).tolist(), rel=1e-4)
+    said = capsys.readouterr().out
+    assert f"resdepth, side by side: {table.seconds[2]:.1f} s, {table.ratio[2]:.2f} of the plain loop's time" in said
+
+
+@pytest.mark.parametrize("number", ["0", "33", "x", "1,", "-1"])
+def test_a_number_at_once_that_is_none_is_refused(number, tmp_path):
+    done = command("bench", "depth=8", "--at-once", number, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"resdepth: --at-once={number}: needs whole numbers from 1 to 32, such as 1,2,4\n"
+
+
+@pytest.mark.gpu
+def test_a_bench_on_a_gpu_measures_all_engines(tmp_path):
+    words = ["depth=8", "variant=residual", "device=cuda"]
+    table = pd.read_csv(bench_steps(words, tmp_path / "b", [1, 2], baseline=True) / "bench.csv")
+    assert list(dict.fromkeys(table.engine)) == ["eager", "graph", "compiled", BASELINE]
+    assert table.note.isna().all()

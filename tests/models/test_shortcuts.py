@@ -1,0 +1,30 @@
+"""The shortcuts of options A, B and C."""
+
+import pytest
+import torch
+
+from resdepth.config.schema import SHORTCUTS
+from resdepth.models.shortcuts import ZeroPad, build_shortcut
+
+
+def test_option_a_subsamples_and_pads_the_channels_evenly_on_both_sides():
+    a = torch.rand(2, 16, 7, 7)
+    out = ZeroPad(16, 32, stride=2)(a)
+    assert out.shape == (2, 32, 4, 4)
+    assert torch.equal(out[:, 8:24], a[:, :, ::2, ::2])
+    assert not out[:, :8].any()
+    assert not out[:, 24:].any()
+
+
+def test_option_a_cannot_drop_channels():
+    with pytest.raises(ValueError, match="cannot take 8 to 4"):
+        ZeroPad(8, 4, stride=1)
+
+
+def test_projections_stand_where_the_options_say():
+    def is_projection(option, changes):
+        module = build_shortcut(option, 4, 8 if changes else 4, 2 if changes else 1, batch_norm=True)
+        return any(isinstance(m, torch.nn.Conv2d) for m in module.modules())
+
+    found = {(o, c): is_projection(o, c) for o in SHORTCUTS for c in (False, True)}
+    assert [k for k, v in found.items() if v] == [("B", True), ("C", False), ("C", True)]

@@ -1,0 +1,30 @@
+"""The paper's figures beside ours, where they apply."""
+
+import pytest
+from support.runs import one_comparison, write_run
+
+from resdepth.report.summary import summarise
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"variant": "residual", "depth": 56}, ("6.97", "6.6 to 7.5 (3)")),
+        ({"variant": "residual", "depth": 110}, ("6.61", "6.3 to 7.1 (2)")),
+        ({"variant": "plain", "depth": 20}, ("9.7", "9.7 to 10.1 (4)")),
+        ({"variant": "plain", "depth": 110}, (">60", None)),
+        ({"variant": "residual", "depth": 26}, (None, None)),
+        ({"variant": "residual", "depth": 56, "state": "failed"}, (None, None)),
+        ({"variant": "residual", "depth": 56, "shortcut": "B"}, (None, None)),
+        ({"variant": "residual", "depth": 56, "iterations": 1000}, (None, None)),
+        ({"variant": "residual", "depth": 56, "dataset": "cifar100"}, (None, None)),
+        ({"variant": "residual", "depth": 56, "lr": 0.05}, (None, None)),
+        ({"variant": "residual", "depth": 56, "width": 32}, (None, None)),
+        ({"variant": "residual", "depth": 56, "limit": 500}, (None, None)),
+        ({"variant": "residual", "depth": 56, "precision": "bf16"}, ("6.97", "6.6 to 7.5 (3)")),
+    ],
+)
+def test_the_papers_figure_stands_beside_ours_where_it_applies(tmp_path, keys, expected):
+    write_run(tmp_path, **{"dataset": "cifar10", "lr": 0.1, "epochs": None, "iterations": 64_000, **keys})
+    (row,) = summarise(one_comparison(tmp_path)).to_dict("records")
+    assert (row["paper_test_error"], row["reproduced_test_error"]) == expected

@@ -1,0 +1,93 @@
+"""A run's directory: its name, its state, and what is never overwritten."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.runs import TINY, train_here
+
+from resdepth.errors import ConfigError, RecordError
+from resdepth.sweep.plan import make_plan
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+def directories(*overrides):
+    return [run.directory.as_posix() for run in make_plan(overrides).runs]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ("depth=20", "results/digits/plain-20-s0"),
+        ("depth=20 seed=3 recipe.lr=0.05", "results/digits/plain-20-s3,recipe.lr=0.05"),
+        ("depth=20 recipe.lr=0.02", "results/digits/plain-20-s0"),  # the default
+        ("depth=20 recipe.milestones=[0.3,0.6]", "results/digits/plain-20-s0,recipe.milestones=0.3+0.6"),
+        ("depth=20 data=cifar10", "results/cifar10/plain-20-s0"),
+        ("depth=20 data=cifar10 name=mine", "results/mine/plain-20-s0,data=cifar10"),
+        ("depth=20 recipe=cifar10 recipe.epochs=1", "results/digits/plain-20-s0,recipe=cifar10,recipe.epochs=1"),
+        ("depth=20 recipe=mnist", "results/digits/plain-20-s0,recipe=mnist"),
+        ("depth=20 experiment=he2015_figure6", "results/he2015_figure6/plain-20-s0"),
+        ("depth=20 results=elsewhere", "elsewhere/digits/plain-20-s0"),
+        ("depth=20 precision=bf16", "results/digits/plain-20-s0,precision=bf16"),
+        ("depth=20 device=cpu checkpoint_seconds=5", "results/digits/plain-20-s0"),  # no part of a run's identity
+        ("depth=20 model.shortcut=B", "results/digits/plain-20-s0"),  # a plain net has none
+    ],
+)
+def test_a_directory_is_named_by_what_differs_from_the_defaults(overrides, expected):
+    assert directories(*overrides.split(), "variant=plain") == [expected]
+
+
+def test_a_long_name_is_cut_and_stays_unique():
+    words = [f"recipe.{k}" for k in ("momentum=0.123456789", "weight_decay=0.00123456789", "gamma=0.123456789")]
+    words += ["recipe.warmup_error=12.3456789", "model.width=24", "recipe.batch_size=100"]
+    names = [Path(d).name for d in directories("depth=20", "variant=plain", "recipe.lr=0.1,0.2", *words)]
+    assert len(set(names)) == 2
+    assert all(len(name) <= 120 for name in names)
+
+
+def test_own_data_are_told_apart_by_content_not_by_path(images):
+    np.savez("a.npz", **images)
+    np.savez("b.npz", **images)
+    images["x_train"][0] = 0
+    np.savez("c.npz", **images)
+    one, same, other = (directories("depth=8", "variant=plain", "data=npz", f"data.path={n}.npz")[0] for n in "abc")
+    assert one == same != other
+    assert ",content=" in one
+
+
+def test_a_directory_with_another_run_is_never_overwritten():
+    train_here("depth=8", "variant=plain", "name=one", *TINY)
+    (run,) = make_plan(["depth=8", "variant=plain", "name=one", *TINY]).runs
+    config = run.directory / "config.yaml"
+    config.write_text(config.read_text().replace("lr: 0.02", "lr: 0.3"))
+    with pytest.raises(
+        ConfigError, match=r"holds another run \(recipe.lr=0.3 there, 0.02 here\); choose another name="
+    ):
+        make_plan(["depth=8", "variant=plain", "name=one", *TINY])
+
+
+def test_a_folder_that_is_no_run_is_left_alone():
+    folder = Path("results/digits/plain-8-s0")
+    folder.mkdir(parents=True)
+    (folder / "thesis.tex").write_text("x")
+    with pytest.raises(ConfigError, match="exists and is not a run of this program; choose another name="):
+        make_plan(["depth=8", "variant=plain"])
+
+
+def test_what_a_broken_start_leaves_is_no_obstacle():
+    (run,) = make_plan(["depth=8", "variant=plain", *TINY]).runs
+    run.directory.mkdir(parents=True)
+    for name in ("config.yaml.part", "failure.txt"):
+        (run.directory / name).write_text("")
+    assert make_plan(["depth=8", "variant=plain", *TINY]).runs[0].state == "new"
+
+
+@pytest.mark.parametrize("content", ["nonsense\n", ""])
+def test_a_finished_run_with_a_damaged_csv_is_not_taken_for_finished(content):
+    words = ("depth=8", "variant=plain", *TINY)
+    train_here(*words)
+    (run,) = make_plan(words).runs
+    (run.directory / "metrics.csv").write_text(content)
+    with pytest.raises(RecordError, match=r"metrics\.csv.*away"):
+        make_plan(words)

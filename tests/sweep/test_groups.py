@@ -1,0 +1,50 @@
+"""Which runs share a process, and how many at once."""
+
+import pytest
+from support.runs import TINY, train_here
+
+from resdepth.sweep import groups
+from resdepth.sweep.groups import make_groups
+from resdepth.sweep.plan import make_plan
+
+
+@pytest.fixture(autouse=True)
+def _two_cores(monkeypatch):
+    monkeypatch.setattr(groups, "cores", lambda: 2)
+
+
+def test_how_many_at_once_follows_from_the_whole_plan_not_from_what_is_left(tmp_path):
+    words = ("depth=8,14", "variant=plain", f"results={tmp_path}", *TINY)
+    (group,) = make_groups(make_plan(words))
+    assert (len(group.runs), group.concurrency, group.uses_processes) == (2, 2, True)
+    train_here("depth=8", *words[1:])
+    (group,) = make_groups(make_plan(words))
+    assert (len(group.runs), group.concurrency, group.uses_processes) == (1, 2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("depth=8", "variant=plain"), [(1, 1)]),
+        (("depth=8,14,20",), [(6, 2)]),
+        (("depth=8,14,20", "runs_per_job=1"), [(6, 1)]),
+        (("depth=8,14,20", "runs_per_job=4"), [(6, 4)]),
+        # Precision is a setting of the whole process.
+        (("depth=8,14,20", "precision=fp32,bf16"), [(6, 2), (6, 2)]),
+        # Another launcher distributes the jobs itself: one run each, unless said otherwise.
+        (("depth=8,14,20", "hydra/launcher=joblib"), [(1, 1)] * 6),
+        (("depth=8,14,20", "hydra/launcher=joblib", "runs_per_job=4"), [(4, 4), (2, 4)]),
+    ],
+)
+def test_groups(words, expected, tmp_path):
+    plan = make_plan([*words, "device=cpu", f"results={tmp_path}"])
+    assert [(len(group.runs), group.concurrency) for group in make_groups(plan)] == expected
+
+
+def test_no_more_run_at_once_than_the_memory_holds(monkeypatch, tmp_path):
+    plan = make_plan(["depth=8,14", "variant=plain", "device=cpu", f"results={tmp_path}"])
+    one = max(run.estimated_memory_bytes for run in plan.runs)
+    monkeypatch.setattr(groups.devices, "free_memory", lambda _: 1.5 * one)
+    assert make_groups(plan)[0].concurrency == 1
+    monkeypatch.setattr(groups.devices, "free_memory", lambda _: 2 * one)
+    assert make_groups(plan)[0].concurrency == 2

@@ -1,0 +1,108 @@
+"""Runs that are started over: the old run is kept, and nothing reads it."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from support.commands import command_with
+from support.faults import lines_of, nothing
+from support.runs import all_rows, metrics, train_here
+
+from resdepth.cli.printing import print_summary
+from resdepth.errors import ConfigError
+from resdepth.results.table import load_results
+from resdepth.sweep.launch import execute
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import make_plan
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+WORDS = ("depth=8", "variant=plain", "recipe.epochs=4", "data.limit=128", "device=cpu")
+RUN = "plain-8-s0,data.limit=128,recipe.epochs=4"
+
+
+def restart():
+    return execute(make_plan(WORDS, restart=True), Observer)
+
+
+@pytest.mark.parametrize("command", ["sweep", "train"])
+def test_a_restarted_run_is_trained_anew_and_each_old_one_is_kept(tmp_path, command):
+    train_here(*WORDS)
+    folder = tmp_path / "results" / "digits" / RUN
+    row = metrics(folder)
+    for n in (1, 2):
+        (folder / "mark").write_text(str(n))
+        done = command_with(nothing, command, *WORDS, "--restart", cwd=tmp_path)
+        assert lines_of(done, 0) == []
+        assert "1 to be started over, the old kept in .aside" in done.stdout
+        kept = folder.parent / ".aside" / f"{RUN}.{n}"
+        assert (kept / "mark").read_text() == str(n)
+        assert metrics(kept) == metrics(folder) == row
+        assert sorted(file.name for file in folder.iterdir()) == [
+            "config.yaml", "environment.json", "metrics.csv", "outcome.json",
+        ]  # fmt: skip
+
+
+def test_nothing_reads_what_was_kept_aside(capsys):
+    train_here(*WORDS)
+    restart()
+    table = load_results("results")
+    assert (set(table.run), len(table)) == ({RUN}, 4)
+    assert print_summary(Path("results"), None) == []
+    assert capsys.readouterr().out.count("plain") == 2  # the table's row and the verdict
+    assert [planned.state for planned in make_plan(WORDS).runs] == ["finished"]
+
+
+def test_a_restart_refuses_a_folder_that_is_no_run_or_holds_another_one(tmp_path):
+    folder = tmp_path / "results" / "digits" / RUN
+    folder.mkdir(parents=True)
+    (folder / "thesis.tex").write_text("x")
+    done = command_with(nothing, "sweep", *WORDS, "--restart", cwd=tmp_path)
+    (line,) = lines_of(done, 2)
+    assert line.endswith("exists and is not a run of this program; choose another name=")
+    (folder / "thesis.tex").unlink()
+    train_here(*WORDS)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("lr: 0.02", "lr: 0.3"))
+    with pytest.raises(ConfigError, match=r"holds another run \(recipe\.lr=0\.3 there"):
+        restart()
+    assert not (folder.parent / ".aside").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"depth: [", b"\xff\x00", b"a: 2001-99-99", b"- 1"])
+def test_a_run_with_a_damaged_configuration_says_how_it_is_restarted_and_can_be(tmp_path, content):
+    train_here(*WORDS)
+    folder = tmp_path / "results" / "digits" / RUN
+    before = metrics(folder)
+    (folder / "config.yaml").write_bytes(content)
+    (line,) = lines_of(command_with(nothing, "sweep", *WORDS, cwd=tmp_path), 2)
+    assert line.endswith("move its folder away, or start it over with --restart")
+    assert [outcome.state for outcome in restart()] == ["finished"]
+    assert metrics(folder) == before
+    assert (folder.parent / ".aside" / f"{RUN}.1" / "config.yaml").read_bytes() == content
+
+
+def test_a_restart_that_cannot_keep_the_old_run_leaves_it_where_it_is(tmp_path):
+    train_here(*WORDS)
+    before = all_rows(tmp_path)
+    (tmp_path / "results" / "digits" / ".aside").write_text("a file")
+    (line,) = lines_of(command_with(nothing, "sweep", *WORDS, "--restart", cwd=tmp_path), 1)
+    assert "cannot be kept in results/digits/.aside (File exists); mend that, or move it away" in line
+    assert all_rows(tmp_path) == before
+
+
+def test_a_restart_that_is_stopped_goes_on_without_starting_over_again(tmp_path):
+    def stop_after_an_epoch():
+        Observer.on_epoch = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+
+    train_here(*WORDS)
+    words = ("sweep", *WORDS, "-q", "checkpoint_seconds=0")
+    done = command_with(stop_after_an_epoch, *words, "--restart", cwd=tmp_path)
+    (line,) = lines_of(done, 130)
+    assert line == f"resdepth: stopped; to continue: resdepth {' '.join(words)}"
+    assert len(metrics(tmp_path / "results" / "digits" / RUN)) == 1
+    assert lines_of(command_with(nothing, *words, cwd=tmp_path), 0) == []
+    new, old = (tmp_path / "results" / "digits" / RUN, tmp_path / "results" / "digits" / ".aside" / f"{RUN}.1")
+    assert metrics(new) == metrics(old)
+    assert not old.with_name(f"{RUN}.2").exists()

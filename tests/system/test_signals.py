@@ -1,0 +1,60 @@
+"""Signals to a command and to the processes below it: it ends, and the same command continues."""
+
+import os
+import signal
+import time
+
+import pytest
+from support.commands import command
+from support.platforms import linux
+from support.processes import WORDS, begin, children, gone, start, trainers, wait_for_rows
+from support.runs import all_rows
+
+from resdepth.sweep.plan import make_plan
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_sweep_within_5_seconds_with_the_command_that_continues(tmp_path, uninterrupted, number, code):
+    process = start(*WORDS, cwd=tmp_path)
+    wait_for_rows(tmp_path, process)
+    process.send_signal(number)
+    started = time.monotonic()
+    _, said = process.communicate(timeout=30)
+    assert time.monotonic() - started < 5
+    assert process.returncode == code
+    assert said == f"resdepth: stopped; to continue: resdepth {' '.join(WORDS)}\n"
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["digits"]
+    assert command(*WORDS, "-q", cwd=tmp_path).returncode == 0
+    assert all_rows(tmp_path) == uninterrupted
+
+
+@linux
+def test_a_killed_process_fails_its_run_alone_and_the_same_command_continues_it(tmp_path):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert begin(whole, *WORDS, "-q").wait(120) == 0
+    process = begin(tmp_path, *WORDS, "-q")
+    wait_for_rows(tmp_path / "results", process)
+    os.kill(min(trainers(process)), signal.SIGKILL)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 1
+    assert said.count("\n") == 1
+    assert "its process was killed by signal 9; say the same command again, which continues the run" in said
+    assert len(make_plan([*WORDS[1:], f"results={tmp_path / 'results'}"]).pending) == 1
+    assert begin(tmp_path, *WORDS, "-q").wait(120) == 0
+    assert all_rows(tmp_path / "results") == all_rows(whole / "results")
+
+
+@linux
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_signal_to_the_command_ends_all_its_processes(tmp_path, number, code):
+    process = begin(tmp_path, *WORDS)
+    wait_for_rows(tmp_path, process)
+    below = children(process)
+    assert len(trainers(process)) == 2
+    process.send_signal(number)
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == code
+    assert gone(below)
+    if code > 0:
+        assert said == f"resdepth: stopped; to continue: resdepth {' '.join(WORDS)}\n"

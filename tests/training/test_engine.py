@@ -1,0 +1,154 @@
+"""Engines: however a step is executed, it is the same step."""
+
+import itertools
+
+import pytest
+import torch
+from support.commands import command
+from support.runs import rows
+from support.trainers import CPU, SHORT, on_gpu, training
+from torch._dynamo import testing
+
+from resdepth import device as devices
+from resdepth.data.augment import draw_order
+from resdepth.errors import ConfigError
+from resdepth.models.conv import Block
+from resdepth.training import engine
+
+
+def gradients(t, dtype=torch.float32):
+    """Of the first minibatch's loss, by name. `dtype` float64 is the reference."""
+    t.net.to(dtype)
+    order = torch.arange(32)
+    x = t.data.normalise(t.data.train.images[order]).to(dtype).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=t.config.precision == "bf16"):
+        logits = t.net.train()(x)
+    torch.nn.functional.cross_entropy(logits.to(dtype), t.data.train.labels[order]).backward()
+    return {name: p.grad.double() for name, p in t.net.named_parameters()}
+
+
+def distance(one, other):
+    """Of the whole gradients, relative to the other's length."""
+    one, other = (torch.cat([part.flatten() for part in each.values()]) for each in (one, other))
+    return float((one - other).norm() / other.norm())
+
+
+def losses(t, steps):
+    t.step.begin_epoch(*epoch(t))
+    for _ in range(steps):
+        t.step()
+    return t.step.epoch_metrics()
+
+
+def epoch(t):
+    recipe, schedule = t.config.recipe, t.schedule
+    steps = schedule.steps_per_epoch
+    order = draw_order(0, 1, len(t.data.train), schedule.batch_size, steps, recipe.pad, recipe.flip)
+    return order, [recipe.lr] * steps
+
+
+def test_auto_is_eager_on_a_cpu_and_graph_on_cuda():
+    assert engine.choose("auto", CPU) == "eager"
+    assert engine.choose("auto", torch.device("cuda")) == "graph"
+    assert [engine.is_captured(e, torch.device("cuda")) for e in ("eager", "graph", "compiled")] == [False, True, True]
+    assert not engine.is_captured("compiled", CPU)
+
+
+def test_an_engine_the_device_lacks_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ConfigError, match="engine=graph: captures CUDA graphs; on cpu say engine=auto"):
+        engine.choose("graph", CPU)
+    done = command("sweep", "engine=graph", "device=cpu", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_precision_the_device_lacks_is_refused_and_the_check_sets_nothing():
+    with pytest.raises(ConfigError, match="precision=tf32: is CUDA's; on cpu choose fp32 or bf16"):
+        devices.require_precision("tf32", CPU)
+    before = torch.get_float32_matmul_precision()
+    devices.require_precision("tf32", torch.device("cuda"))
+    assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize("variant", ["plain", "residual"])
+def test_gradient_checkpointing_changes_no_number(variant):
+    usual, recomputed = training(variant), training(variant, gradient_checkpointing=True)
+    assert rows(usual.epochs()) == rows(recomputed.epochs())
+    for name, tensor in usual.net.state_dict().items():
+        assert torch.equal(tensor, recomputed.net.state_dict()[name]), name
+
+
+def kept_bytes(t):
+    """What the forward pass keeps for the backward pass, each storage once; parameters are there anyway."""
+    kept = {}
+    own = {p.untyped_storage().data_ptr() for p in t.net.parameters()}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = (storage.nbytes(), storage)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        t.net.train()(t.data.normalise(t.data.train.images[:32])).sum()
+    return sum(size for size, _ in kept.values())
+
+
+def test_gradient_checkpointing_keeps_a_fraction_of_the_activations():
+    usual = kept_bytes(training(depth=20))
+    # What a block keeps is hidden from the outer hooks; its input is all that is handed to them.
+    assert kept_bytes(training(depth=20, gradient_checkpointing=True)) < 0.4 * usual
+
+
+def test_blocks_are_compiled_once_by_shape_not_once_by_layer():
+    torch._dynamo.reset()
+    counted = []
+    for depth in (8, 20):
+        torch._dynamo.reset()
+        t = training(depth=depth)
+        counter = testing.CompileCounterWithBackend("aot_eager")
+        compiled = torch.compile(engine._forward, dynamic=False, backend=counter)
+        t.net.call_block = compiled
+        losses(t, 2)
+        counted.append(counter.frame_count)
+    # Of each stage: 8 layers have one block, 20 have three, the last two alike; the first stage's are all alike.
+    assert counted == [3, 5]
+
+
+def test_compiled_blocks_have_the_eager_ones_gradients(monkeypatch):
+    monkeypatch.setattr(engine, "_compiled", lambda: torch.compile(engine._forward, dynamic=False, backend="aot_eager"))
+    reference = gradients(training(depth=14), torch.float64)
+    assert distance(gradients(training(depth=14, engine="compiled")), reference) < 1e-5
+    assert training(engine="compiled").net.call_block is not Block.__call__
+
+
+@pytest.mark.parametrize("variant", ["plain", "residual"])
+def test_eager_gradients_are_those_of_float64_and_bf16s_are_near_them(variant):
+    # At 8 layers no unit of a plain net lies so near zero that rounding switches it.
+    reference = gradients(training(variant), torch.float64)
+    assert distance(gradients(training(variant)), reference) < 1e-5
+    assert 1e-5 < distance(gradients(training(variant, precision="bf16")), reference) < 0.3
+
+
+def test_bf16_ends_at_the_errors_of_float32():
+    final = {}
+    for precision, seed in itertools.product(("fp32", "bf16"), (0, 1, 2)):
+        *_, last = training(recipe=SHORT, precision=precision, seed=seed).epochs()
+        final.setdefault(precision, []).append(last.train_loss)
+    means = {precision: sum(each) / 3 for precision, each in final.items()}
+    assert means["bf16"] == pytest.approx(means["fp32"], rel=0.1)
+
+
+@pytest.mark.gpu
+def test_compiled_on_a_gpu_has_the_gradients_of_float64():
+    reference = gradients(on_gpu(depth=14, engine="eager"), torch.float64)
+    assert distance(gradients(on_gpu(depth=14, engine="compiled")), reference) < 1e-4
+
+
+@pytest.mark.gpu
+def test_compiled_ends_at_the_errors_of_eager():
+    final = {}
+    for name, seed in itertools.product(("eager", "compiled"), (0, 1, 2)):
+        *_, last = on_gpu(engine=name, seed=seed).epochs()
+        final.setdefault(name, []).append(last.train_loss)
+    assert sum(final["compiled"]) == pytest.approx(sum(final["eager"]), rel=0.1)

@@ -1,0 +1,56 @@
+"""The update: against torch's own SGD, against the formula, and which parameters are decayed."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from support.trainers import CPU, SHORT, training
+
+from resdepth.config.schema import RecipeConfig
+from resdepth.training.sgd import SGD
+
+
+@pytest.mark.parametrize(("bias", "bn"), [(True, True), (True, False), (False, True), (False, False)])
+def test_weight_decay_spares_biases_and_batch_norm_where_the_recipe_says(bias, bn):
+    net = training().net
+    groups = SGD(net, RecipeConfig(decay_bias=bias, decay_bn=bn, weight_decay=0.5), CPU).groups
+    decayed = {id(p) for parameters, decay in groups for p in parameters if decay == 0.5}
+    assert id(net.conv.weight) in decayed
+    assert id(net.classifier.weight) in decayed
+    assert (id(net.classifier.bias) in decayed) == bias
+    assert (id(net.norm.weight) in decayed) == (id(net.norm.bias) in decayed) == bn
+    assert sum(len(parameters) for parameters, _ in groups) == len(list(net.parameters()))
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_sgd_is_torchs_own(momentum):
+    recipe = replace(SHORT, momentum=momentum, weight_decay=0.01)
+    ours, theirs = training().net, training().net
+    sgd = SGD(ours, recipe, CPU)
+    reference = torch.optim.SGD(theirs.parameters(), lr=0.02, momentum=momentum, weight_decay=0.01)
+    for _ in range(3):
+        for net in (ours, theirs):
+            net.zero_grad()
+            net(torch.ones(4, 1, 8, 8)).square().sum().backward()
+        sgd.step()
+        reference.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_is_sgd_with_momentum_and_weight_decay():
+    """Two steps against the update written out: v = m v + (g + d w), w = w - lr v."""
+    t = training(recipe=replace(SHORT, weight_decay=0.1, momentum=0.5, epochs=1))
+    weight = t.net.classifier.weight
+    velocity, expected = torch.zeros_like(weight), weight.detach().clone()
+    seen = []
+
+    def follow(_):
+        nonlocal velocity, expected
+        gradient = weight.grad + 0.1 * expected
+        velocity = 0.5 * velocity + gradient
+        expected = expected - t.schedule.rate(len(seen)) * velocity
+        seen.append(torch.allclose(weight, expected, atol=1e-6))
+
+    list(t.epochs(on_step=follow))
+    assert seen == [True] * 4
