@@ -1,0 +1,86 @@
+"""Options and arguments that a command does not have, and commands that do not exist."""
+
+from support.bad_input import cases, in_table
+
+# Words of the command line -> the beginning of the line. A tuple where a word holds white space or nothing.
+SWEEP = {
+    "--config-dir nowhere": "--config-dir=nowhere: is not a folder",
+    "--depth 20": "No such option: --depth; overrides are written key=value, as in",
+    "--config-dir a\x00b": "Invalid value for '--config-dir': Value error, embedded null byte;",
+    "--config-dir": "Option '--config-dir' requires an argument; resdepth --help shows what there",
+    "--config-dir /dev/null": "--config-dir=/dev/null: is not a folder; name one that holds data/, recipe/,",
+    "--dry-run=3": "Option '--dry-run' does not take a value; resdepth --help shows what there",
+    "--quiet --quiet=no": "Option '--quiet' does not take a value; resdepth --help shows what there",
+    "-q depth=21": "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26",
+    "--restart depth=21": "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26",
+    "--format png": "No such option: --format; overrides are written key=value, as in",
+}
+TRAIN = {
+    "depth=20,56": "train=2: makes one run",
+    "seed=0,1": "train=2: makes one run, and these overrides make several; use resdepth",
+    "variant=plain,residual": "train=2: makes one run, and these overrides make several; use resdepth",
+    "depth=21": "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26",
+    "depht=20": "depht=20: no such key; did you mean depth?",
+    "--nope": "No such option: --nope; overrides are written key=value, as in",
+    "-x": "No such option: -x; overrides are written key=value, as in depth=20;",
+    "data=npz": "data.path=None: data=npz needs data.path=the .npz file",
+    "experiment=nope": "experiment=nope: choose one of digits, digits_1202, digits_rates,",
+    "name=/tmp/x": "name='/tmp/x': names a folder below the results: letters, digits, '.',",
+    "depth=8 hydra/launcher=nope": "hydra/launcher=nope: choose one of basic, joblib",
+}
+PLOT = {
+    "nowhere": "results=nowhere: is no folder",
+    ". --format pdf": "--format=pdf: choose one of png, svg",
+    ". --metric speed": "--metric=speed: choose one of error, loss, clean",
+    ". --x time": "--x=time: choose one of epoch, iteration",
+    ".": "results=.: holds no rows to plot",
+    "--out": "Option '--out' requires an argument",
+    "a b": "Got unexpected extra argument(s) (b); resdepth --help shows what there",
+    (
+        "--format",
+        "",
+    ): "--format=: choose one of png, svg",
+    "--format ,": "--format=: choose one of png, svg",
+    "--format png,": "--format=: choose one of png, svg",
+    "--format png,pdf": "--format=pdf: choose one of png, svg",
+    (
+        "--metric",
+        "",
+    ): "--metric=: choose one of error, loss, clean",
+    "--x '": "--x=': choose one of epoch, iteration",
+    "--metric": "Option '--metric' requires an argument; resdepth --help shows what there",
+    "/dev/null": "results=/dev/null: is no folder; name one that holds runs, such as",
+    "a\x00b": "Invalid value for 'results': Value error, embedded null byte; resdepth",
+    ("a\nb",): "results=a\\nb: is no folder; name one that holds runs, such as results/",
+    "\udcff": "results=\\udcff: is no folder; name one that holds runs, such as",
+    ("",): "results=.: holds no rows to plot; make some with resdepth sweep",
+    "--bogus": "No such option: --bogus (Possible options: --out); overrides are",
+}
+SUMMARY = {
+    ".": "results=.: holds no rows to sum up",
+    "nowhere": "results=nowhere: is no folder",
+    "a b": "Got unexpected extra argument(s) (b); resdepth --help shows what there",
+    ("a\nb",): "results=a\\nb: is no folder; name one that holds runs, such as results/",
+    ("",): "results=.: holds no rows to sum up; make some with resdepth sweep",
+    "--csv": "Option '--csv' requires an argument; resdepth --help shows what there",
+    "--out x": "No such option: --out; overrides are written key=value, as in depth=20;",
+    "/dev/null": "results=/dev/null: is no folder; name one that holds runs, such as",
+}
+NO_COMMAND = {
+    "swep": "No such command 'swep'",
+    ("",): "No such command ''; resdepth --help shows what there is",
+    ("\n",): "No such command '\\n'; resdepth --help shows what there is",
+    "\udcff": "No such command '\\udcff'; resdepth --help shows what there is",
+    "-x": "No such option: -x; overrides are written key=value, as in depth=20;",
+    "--nope": "No such option: --nope; overrides are written key=value, as in",
+    "--version=3": "Option '--version' does not take a value; resdepth --help shows what there",
+    "depth=20": "No such command 'depth=20'; resdepth --help shows what there is",
+}
+
+
+TABLES = {"sweep": SWEEP, "train": TRAIN, "plot": PLOT, "summary": SUMMARY, "": NO_COMMAND}
+
+
+@cases(*(row for command, table in TABLES.items() for row in in_table(command, table)))
+def test_bad_input_gets_one_line_and_nothing_is_written_or_trained(prepare, words, line, refuse):
+    refuse(prepare, words, line)

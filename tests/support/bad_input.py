@@ -1,0 +1,202 @@
+"""The command in this process, unable to train, and the preparations of bad input."""
+
+import io
+import shutil
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resdepth.cli.main import main
+from resdepth.data import sources
+from resdepth.sweep import launch, preflight
+from support.commands import ROOT
+from support.images import write_folder, write_npz
+
+NPZ, FOLDER, OWN = "sweep data=npz data.path=mine.npz", "sweep data=folder data.path=.", "sweep --config-dir own "
+
+
+NO_NPZ = "data.path=mine.npz: is no .npz of plain arrays ("
+
+
+DIGITS = "results/digits/plain-8-s0"
+
+
+CSV = "results=results: holds no rows to sum up (results/digits/plain-8-s0/"
+
+
+def spoilt(**changes):
+    """mine.npz with some arrays changed; a change is given all arrays and returns one, or None to leave it out."""
+
+    def prepare(folder, images):
+        arrays = {**images, **{key: change(images) for key, change in changes.items()}}
+        write_npz(folder / "mine.npz", {key: value for key, value in arrays.items() if value is not None})
+
+    return prepare
+
+
+def content(make):
+    """mine.npz with these bytes, made from those of a good one."""
+
+    def prepare(folder, images):
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **images)
+        (folder / "mine.npz").write_bytes(make(buffer.getvalue()))
+
+    return prepare
+
+
+def one_array(folder, images):
+    with (folder / "mine.npz").open("wb") as file:
+        np.save(file, images["x_train"])
+
+
+def declared(folder, images):
+    """x_train's header speaks of 10**12 images of a byte; no byte follows."""
+    write_npz(folder / "mine.npz", {key: value for key, value in images.items() if key != "x_train"})
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**12, 1, 1)})
+    with zipfile.ZipFile(folder / "mine.npz", "a") as archive:
+        archive.writestr("x_train.npy", header.getvalue())
+
+
+def tree(damage=lambda folder: None):
+    """train/<class>/* and test/<class>/* of the images, then damaged."""
+
+    def prepare(folder, images):
+        write_folder(folder, images)
+        damage(folder)
+
+    return prepare
+
+
+def image(path, mode="RGB", size=(8, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size).save(path)
+
+
+def yaml(path, text):
+    """own/<path> with this text."""
+
+    def prepare(folder, _images):
+        (folder / "own" / path).parent.mkdir(parents=True)
+        (folder / "own" / path).write_text(text)
+
+    return prepare
+
+
+def run_of_ones_own(name="results/digits/plain-8-s0", **damage):
+    """A finished run, with some of its files (by stem) replaced by these bytes, or made a folder (None)."""
+
+    def prepare(folder, _images):
+        source = ROOT / "results" / "published" / "digits" / "plain-8-s0"
+        shutil.copytree(source, folder / name)
+        for file in (folder / name).iterdir():
+            if file.stem in damage:
+                file.unlink()
+                new = damage[file.stem]
+                if callable(new):
+                    new = new((source / file.name).read_bytes())
+                file.mkdir() if new is None else file.write_bytes(new)
+
+    return prepare
+
+
+def put(name, text="in the way\n"):
+    def prepare(folder, _images):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+    return prepare
+
+
+def both(*parts):
+    def prepare(folder, images):
+        for part in parts:
+            part(folder, images)
+
+    return prepare
+
+
+def as_words(command_name, words):
+    return [*([command_name] if command_name else []), *(words.split() if isinstance(words, str) else words)]
+
+
+def in_table(command_name, table):
+    """Rows of `cases` from a table of words -> beginning of the line."""
+    return [(None, as_words(command_name, words), line) for words, line in table.items()]
+
+
+def named(i, words):
+    return f"{i}-" + "".join(c if c.isascii() and c.isprintable() else "?" for c in " ".join(words))[:60]
+
+
+# Every row of every table that was collected: preparation, words, beginning of the line.
+COLLECTED = []
+
+
+def cases(*rows):
+    """Parametrise a test by rows of (preparation or None, words, beginning of the line)."""
+    COLLECTED.extend(rows)
+    return pytest.mark.parametrize(
+        ("prepare", "words", "line"), rows, ids=[named(i, words) for i, (_, words, _) in enumerate(rows)]
+    )
+
+
+def everything(folder):
+    """All there is below a folder: name, kind, content."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else path.lstat().st_mode
+        for path in folder.rglob("*")
+    }
+
+
+class Said:
+    """What the command left: exit code, standard output, standard error."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def resdepth(tmp_path, monkeypatch, capfd):
+    """The command in this process, in an empty folder, unable to train."""
+    monkeypatch.chdir(tmp_path)
+    for module, name in ((launch, "launch"), (preflight, "estimate_seconds")):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("something was trained"))
+    # What another case has read from a file of the same name.
+    sources._loaded.clear()
+    sources.fingerprint.cache_clear()
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["resdepth", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Said(ended.value.code, *capfd.readouterr())
+
+    return run
+
+
+def check_refused(said, line):
+    assert said.err.startswith(f"resdepth: {line}")
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert said.err[:-1].isprintable()
+    # Something is named, and what to do about it said.
+    assert len(said.err.split(maxsplit=2)) == 3
+    assert len(said.err) < 1200
+
+
+@pytest.fixture
+def refuse(resdepth, tmp_path, images):
+    """Prepare a folder, run the command in it, and check that it is refused in one line and changes nothing."""
+
+    def check(prepare, words, line):
+        if prepare is not None:
+            prepare(tmp_path, images)
+        before = everything(tmp_path)
+        check_refused(resdepth(*words), line)
+        assert everything(tmp_path) == before
+
+    return check
