@@ -1,4 +1,4 @@
-"""The two floors of a training step: what the device must at least move, and what it must at least compute."""
+"""Two lower bounds of a training step's time: by memory bandwidth and by matrix rate, both measured."""
 
 import time
 from collections.abc import Callable
@@ -8,27 +8,27 @@ import torch
 
 from resdepth import device as devices
 from resdepth.models.size import conv_outputs
-from resdepth.sweep.plan import PlannedRun
+from resdepth.sweep.plan import RunSpec
 
-# Of the convolutions' outputs: written and read forward; read, gradient written and read backward.
+# Passes over the convolutions' outputs: written and read forward; read, gradient written and read backward.
 _PASSES = 5
-# Of the multiply-adds of a forward pass: a multiplication and an addition, forward and for both gradients.
+# Operations per multiply-add of a forward pass: multiplication and addition, forward and for both gradients.
 _OPERATIONS = 6
 _TRIALS = 10
 
 
-def floors(run: PlannedRun, device: torch.device) -> tuple[float, float]:
-    """Seconds of one step of this run at the device's copy bandwidth, and at its matrix rate."""
-    c, s, batch = run.config, run.shape, run.schedule.batch_size
+def floors(spec: RunSpec, device: torch.device) -> tuple[float, float]:
+    """Return the seconds of one step at the device's copy bandwidth, and at its matrix rate."""
+    c, s, batch = spec.config, spec.shape, spec.schedule.batch_size
     size = 2 if c.precision == "bf16" else 4
     moved = _PASSES * size * batch * conv_outputs(c.depth, c.model, s.height, s.width)
-    computed = _OPERATIONS * batch * run.multiply_adds
+    computed = _OPERATIONS * batch * spec.multiply_adds
     return moved / copy_bandwidth(device), computed / matrix_rate(device, c.precision)
 
 
 @cache
 def copy_bandwidth(device: torch.device) -> float:
-    """Bytes a second, read and written, of copying an array larger than any cache. Measured, the best of ten."""
+    """Measure the bytes per second, read and written, of copying an array larger than any cache; the best of ten."""
     source = torch.rand((64 if device.type == "cpu" else 256) * 2**20 // 4, device=device)
     target = torch.empty_like(source)
     return 2 * 4 * len(source) / _best_seconds(lambda: target.copy_(source), device)
@@ -36,11 +36,11 @@ def copy_bandwidth(device: torch.device) -> float:
 
 @cache
 def matrix_rate(device: torch.device, precision: str) -> float:
-    """Operations a second of multiplying large matrices in this precision. Measured, the best of ten."""
+    """Measure the operations per second of multiplying large matrices in this precision; the best of ten."""
     devices.set_precision(precision, device)
     size = 2048 if device.type == "cpu" else 8192
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = (torch.rand((size, size), device=device, dtype=kind) for _ in range(2))
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.rand((size, size), device=device, dtype=dtype) for _ in range(2))
     return 2 * size**3 / _best_seconds(lambda: torch.mm(a, b), device)
 
 

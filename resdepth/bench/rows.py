@@ -1,4 +1,4 @@
-"""The rows of bench.csv and sweep.csv. Standard library only."""
+"""The columns of bench.csv and sweep.csv. Standard library only."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class StepCost:
 
     @property
     def ratio_to_floor(self) -> float:
-        """How many times the larger floor a step takes."""
+        """The step's time as a multiple of the larger floor."""
         return self.step_ms / max(self.bytes_floor_ms, self.operations_floor_ms)
 
 

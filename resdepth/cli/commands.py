@@ -13,6 +13,7 @@ from resdepth.errors import one_line
 
 if TYPE_CHECKING:
     from resdepth.sweep.plan import Plan
+    from resdepth.sweep.preflight import ReadySweep
 
 app = typer.Typer(
     name="resdepth",
@@ -142,12 +143,15 @@ def bench(
     if not all(number.isdigit() and 1 <= int(number) <= 32 for number in numbers):
         raise ConfigError("--at-once", at_once, "needs whole numbers from 1 to 32, such as 1,2,4")
     from resdepth.bench.benchmark import bench_steps, bench_sweep
+    from resdepth.cli.printing import console
 
+    report = console().print
     with exit_on_signals(continues=False):
         if sweep:
-            print(bench_sweep(overrides or [], out))
+            folder = bench_sweep(overrides or [], out, report)
         else:
-            print(bench_steps(overrides or [], out, [int(number) for number in numbers], baseline=baseline))
+            folder = bench_steps(overrides or [], out, [int(n) for n in numbers], report, baseline=baseline)
+    print(folder)
 
 
 def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None) -> None:
@@ -163,15 +167,15 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
         if cores() > 1 and {run.config.device for run in plan.pending} <= {"auto", "cpu"}:
             processes.prepare()  # it loads torch while this process does
     from resdepth.cli.progress import open_progress
-    from resdepth.sweep.launch import execute
-    from resdepth.sweep.preflight import check
+    from resdepth.sweep.launch import launch
+    from resdepth.sweep.preflight import preflight
 
-    check(plan)
+    ready = preflight(plan)
     if not quiet:
         printing.announce(plan)
-        _estimate(plan)
-    with exit_on_signals(), open_progress(plan, quiet=quiet) as observer:
-        outcomes = execute(plan, observer, config_dir)
+        _print_estimate(ready)
+    with exit_on_signals(), open_progress(plan, quiet=quiet) as make_observer:
+        outcomes = launch(ready, make_observer, config_dir)
     if not quiet:
         _warn(printing.print_results(plan))
     failed = [(run, o) for run, o in zip(plan.pending, outcomes, strict=True) if not o.is_result]
@@ -180,15 +184,15 @@ def _carry_out(plan: "Plan", dry_run: bool, quiet: bool, config_dir: Path | None
         raise typer.Exit(1)
 
 
-def _estimate(plan: "Plan") -> None:
+def _print_estimate(ready: "ReadySweep") -> None:
     from resdepth import device
     from resdepth.cli import printing
     from resdepth.sweep.preflight import estimate_seconds
 
-    seconds = estimate_seconds(plan) if plan.pending else None
+    seconds = estimate_seconds(ready)
     if seconds is not None:
-        where = device.resolve(plan.pending[0].config.device)
-        printing.print_estimate(seconds, device.device_name(where), on_gpu=where.type == "cuda")
+        used = device.resolve(ready.groups[0].runs[0].config.device)
+        printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
 
 
 def _require_choices(field: str, values: tuple[str, ...], allowed: tuple[str, ...]) -> None:

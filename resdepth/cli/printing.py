@@ -11,9 +11,8 @@ from rich.table import Table
 from resdepth.errors import ConfigError
 from resdepth.report.comparison import comparisons, last_epochs, rate_sweeps
 from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
-from resdepth.results import run_directory
-from resdepth.results.atomic import ASIDE
-from resdepth.results.table import read_results, require_rows
+from resdepth.results.run_directory import ASIDE, RunState
+from resdepth.results.table import read_results, read_runs, require_rows
 from resdepth.sweep.plan import Plan
 
 # Above this a sweep says what would be quicker.
@@ -68,11 +67,11 @@ def print_plan(plan: Plan) -> None:
 def announce(plan: Plan) -> None:
     """What is about to be done, and what is done already."""
     finished = len(plan.runs) - len(plan.pending)
-    continued = sum(run.state == run_directory.CONTINUED for run in plan.pending)
+    continued = sum(run.state == RunState.CONTINUED for run in plan.pending)
     parts = [_count(len(plan.runs), "run")]
     parts += [f"{finished} finished before and skipped"] if finished else []
     parts += [f"{continued} to be continued"] if continued else []
-    restarted = sum(run.state == run_directory.RESTARTED for run in plan.pending)
+    restarted = sum(run.state == RunState.RESTARTED for run in plan.pending)
     parts += [f"{restarted} to be started over, the old kept in {ASIDE}"] if restarted else []
     places = " and ".join(str(folder) for folder in plan.folders)
     console().print(f"{', '.join(parts)}; results in {places}.{_repeated(plan)}")
@@ -90,7 +89,7 @@ def print_estimate(seconds: float, device_name: str, *, on_gpu: bool) -> None:
 
 def print_results(plan: Plan) -> list[str]:
     """The table at a sweep's end, a row per run, and a verdict per setting; the lines of what could not be read."""
-    rows, problems = _plans_rows(plan)
+    rows, problems = read_runs([run.directory for run in plan.runs])
     if rows.empty:
         return problems
     found = comparisons(rows)
@@ -112,20 +111,6 @@ def print_results(plan: Plan) -> list[str]:
     console().print(table)
     _print_verdicts(rows)
     return problems
-
-
-def _plans_rows(plan: Plan) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of the plan's own runs, whose folders may hold others, and what of theirs could not be read."""
-    parts, problems = [], []
-    for folder in plan.folders:
-        if not folder.is_dir():
-            continue
-        own = [run.directory for run in plan.runs if run.directory.parent == folder]
-        table, unread = read_results(folder)
-        parts.append(table[table.run.isin([directory.name for directory in own])])
-        problems += [line for line in unread if any(str(directory) in line for directory in own)]
-    parts = [part for part in parts if not part.empty]
-    return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()), problems
 
 
 def print_summary(root: Path, csv: Path | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic file writes: a reader sees the old file or the complete new one."""
 
 import os
 from collections.abc import Iterator
@@ -6,33 +6,36 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-# How a file is called while it is written, and the folder of runs that were started over.
-PART, ASIDE = ".part", ".aside"
+# The suffix of a file while it is written.
+PART = ".part"
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small text file atomically, as UTF-8."""
     with atomic_open(path) as file:
         file.write(text.encode())
 
 
 @contextmanager
 def atomic_open(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of `path` as a whole, when it is on the disk, or not at all."""
-    aside = path.with_name(path.name + PART)
+    """Open a temporary file that replaces `path` when the block ends: written, fsynced, renamed, the folder fsynced.
+
+    After an exception in the block, `path` is as it was.
+    """
+    part = path.with_name(path.name + PART)
     try:
-        with aside.open("wb") as file:
+        with part.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        part.replace(path)
     except BaseException:
-        # On a full disk the half of it would be in the way.
+        # On a full disk an incomplete file would take up space.
         with suppress(OSError):
-            aside.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
         raise
     if os.name == "posix":
-        # The name too must be on the disk before anything is removed that it replaces.
+        # The rename must be on disk before a file that the new one supersedes is removed.
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

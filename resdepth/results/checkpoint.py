@@ -1,7 +1,7 @@
-"""A checkpoint is whole or not there: written aside, synced, renamed; checked before it is believed.
+"""checkpoint.pt: written atomically (temporary file, fsync, rename), verified by SHA-256 before it is loaded.
 
-The file is one line, `resdepth-checkpoint 2 <SHA-256 of the rest>`, and torch's format, read with `weights_only=True`.
-It names the run it belongs to, so that it continues no other.
+The file is one line, `resdepth-checkpoint 2 <SHA-256 of the rest>`, followed by torch's format, which is read with
+`weights_only=True`, so that nothing in it is executed. It holds its run's identity and continues no other run.
 """
 
 import io
@@ -23,14 +23,14 @@ from resdepth.results.run_directory import describe_differences
 CHECKPOINT = "checkpoint.pt"
 _FORMAT = 2
 _MAGIC = b"resdepth-checkpoint "
-_OVER = "remove it and its run starts over"
+_REMEDY = "remove it and its run starts over"
 
 
 class CheckpointWriter:
-    """Writes a run's checkpoints beside its training: `save` copies the state and returns, a thread does the rest.
+    """Writes a run's checkpoints in a thread, while training goes on: `save` copies the state and returns.
 
-    `sync` is called before each checkpoint, to have its rows on the disk first. What goes wrong in the thread is
-    raised by the next `save` or at the end of the `with` block, which waits for the last checkpoint.
+    `sync` is called before each checkpoint, so that its rows are on disk first. An exception in the thread is raised by
+    the next `save`, or at the end of the `with` block, which waits for the last checkpoint.
     """
 
     def __init__(self, path: Path, config: RunConfig, sync: Callable[[], None]) -> None:
@@ -40,12 +40,13 @@ class CheckpointWriter:
 
     @property
     def is_busy(self) -> bool:
+        """Whether a checkpoint is being written."""
         return self._writing is not None and not self._writing.done()
 
     def save(self, state: dict[str, Any]) -> None:
-        """Have this state written. Waits for the checkpoint before it."""
+        """Copy the state and write it in the thread. Waits for the checkpoint before it."""
         self._wait()
-        self._writing = self._thread.submit(self._write, _copied(state))
+        self._writing = self._thread.submit(self._write, _copy_to_host(state))
 
     def _write(self, state: dict[str, Any]) -> None:
         self._sync()
@@ -65,17 +66,15 @@ class CheckpointWriter:
             self._wait()
 
 
-def _copied(value: Any) -> Any:
-    """The state as it is at this moment, in host memory: training changes its tensors in place."""
+def _copy_to_host(value: Any) -> Any:
+    """Copy a state into host memory, because training changes its tensors in place."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {key: _copied(part) for key, part in value.items()}
-    return [_copied(part) for part in value] if isinstance(value, list) else value
+    return {key: _copy_to_host(part) for key, part in value.items()} if isinstance(value, dict) else value
 
 
 def save(path: Path, config: RunConfig, state: dict[str, Any]) -> None:
-    """Replace the checkpoint at `path`; after a crash at any moment there is the old one or the new one."""
+    """Replace the checkpoint at `path` atomically."""
     buffer = io.BytesIO()
     torch.save({"identity": run_identity(config), "state": state}, buffer)
     payload = buffer.getbuffer()
@@ -85,31 +84,28 @@ def save(path: Path, config: RunConfig, state: dict[str, Any]) -> None:
 
 
 def load(path: Path, config: RunConfig, device: torch.device) -> dict[str, Any]:
-    """The state saved at `path`. Nothing in the file is executed.
+    """Load the state saved at `path`; nothing in the file is executed.
 
-    Raises RunError, with the remedy, for a file that is damaged, of another version, of another run, or no checkpoint.
+    Raises RunError, with the remedy, for a file that is damaged, of another format or run, or not a checkpoint.
     """
-    whole = path.read_bytes()
-    line, _, payload = whole.partition(b"\n")
+    line, _, payload = path.read_bytes().partition(b"\n")
     words = line.removeprefix(_MAGIC).split(b" ")
     if not line.startswith(_MAGIC) or len(words) != 2:
-        raise RunError(f"{path}: is no checkpoint of this program; {_OVER}")
+        raise RunError(f"{path}: is not a checkpoint of this program; {_REMEDY}")
     if words[0] != str(_FORMAT).encode():
-        raise RunError(
-            f"{path}: is of format {words[0][:9].decode('ascii', 'replace')!r}, not {_FORMAT}; continue it with the "
-            f"version of resdepth that wrote it, or {_OVER}"
-        )
+        found = f"is of format {words[0][:9].decode('ascii', 'replace')!r}, not {_FORMAT}"
+        raise RunError(f"{path}: {found}; continue it with the version of resdepth that wrote it, or {_REMEDY}")
     if words[1] != sha256(payload).hexdigest().encode():
-        raise RunError(f"{path}: the checkpoint is damaged; {_OVER}")
+        raise RunError(f"{path}: the checkpoint is damaged; {_REMEDY}")
     try:
         with warnings.catch_warnings():
-            # Of a pickle that is none of ours torch also warns; the line below says it.
+            # torch also warns of a foreign pickle, which the error below reports.
             warnings.simplefilter("ignore")
             content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
         there, state = content["identity"], content["state"]
-        odd = describe_differences(there, config)
-    except Exception as error:  # torch raises many kinds; none of them may pass for a run that went wrong
-        raise RunError(f"{path}: the checkpoint cannot be read safely ({type(error).__name__}); {_OVER}") from error
-    if odd:
-        raise RunError(f"{path}: is of another run ({odd}); {_OVER}")
+        difference = describe_differences(there, config)
+    except Exception as error:  # torch raises many kinds, none of which may look like an error of the run
+        raise RunError(f"{path}: the checkpoint cannot be read safely ({type(error).__name__}); {_REMEDY}") from error
+    if difference:
+        raise RunError(f"{path}: is of another run ({difference}); {_REMEDY}")
     return state

@@ -1,4 +1,4 @@
-"""environment.json: where a run was executed."""
+"""environment.json: the versions, device and commit that a run, bench or probe was executed with."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ ENVIRONMENT = "environment.json"
 
 
 def write(folder: Path, device: torch.device, *, is_continued: bool = False, **more: str) -> None:
-    """Write environment.json: where the run, bench or probe in this folder is executed, and `more` beside it.
+    """Write environment.json into a folder: the environment of this process, and `more`.
 
     Where a continued run was started in another environment, that one is kept as `continued_from`.
     """
@@ -29,13 +29,12 @@ def write(folder: Path, device: torch.device, *, is_continued: bool = False, **m
             earlier = json.loads(path.read_text(encoding="utf-8"))
     is_same = {**earlier, "continued_from": None} == {**environment, "continued_from": None}
     before = earlier.get("continued_from") if is_same else earlier
-    atomic_write_text(
-        path, json.dumps({**environment, "continued_from": before} if before else environment, indent=2) + "\n"
-    )
+    content = environment | ({"continued_from": before} if before else {})
+    atomic_write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """What the numbers may depend on beside the configuration: versions, device, threads, commit. No paths."""
+    """Return what the numbers may depend on beside the configuration: versions, device, threads, commit. No paths."""
     return {
         "resdepth": __version__,
         "commit": _commit(),
@@ -60,7 +59,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout the program runs from, with + where it is edited; None for an installed wheel."""
+    """Return the commit of the checkout that is running, with + where it was edited; None for an installed wheel."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

@@ -1,15 +1,11 @@
-"""The CSV: one row per epoch, in one schema. Standard library only.
-
-metrics.csv     one EpochRecord per row, the header once, flushed row by row
-outcome.json    how the run ended; absent while it runs
-"""
+"""metrics.csv: one EpochRecord per row, the header once, each row flushed as it is written. Standard library only."""
 
 import csv
 import io
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +13,8 @@ from resdepth.errors import RecordError
 from resdepth.results.atomic import atomic_write_text
 from resdepth.results.rows import column
 
-SCHEMA_VERSION = 1
 METRICS = "metrics.csv"
+SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -44,33 +40,27 @@ class EpochRecord:
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss is no longer a number, from where no step leads back."""
+        """Whether the training loss is infinite or NaN, from which no further step recovers."""
         return not math.isfinite(self.train_loss)
 
 
 COLUMNS: tuple[str, ...] = tuple(f.name for f in fields(EpochRecord))
-# NaN means "not measured" in these columns; a training loss that is not a number is written as it is.
-_MEASURED = ("train_error_clean", "test_loss", "test_error")
-_MEND = "mend it, or move its folder away"
-_PARSERS: dict[str, Any] = {f.name: f.type for f in fields(EpochRecord)}  # int, float or str
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    if math.isnan(value) and name in _MEASURED:
-        return ""
-    # Seven digits say all that a float32 sum holds.
-    return format(value, ".7g")
+# NaN means "not measured" in these columns; a training loss that is NaN is written as nan.
+_OPTIONAL = ("train_error_clean", "test_loss", "test_error")
+_TYPES: dict[str, Any] = {f.name: f.type for f in fields(EpochRecord)}  # int, float or str
+_FIX = "fix it, or move its folder away"
 
 
 def to_row(record: EpochRecord) -> list[str]:
-    """The record as the CSV's fields, in the order of COLUMNS."""
-    return [_text(name, value) for name, value in asdict(record).items()]
+    """Format a record as CSV fields, in the order of COLUMNS. A float32 sum has no more than seven digits."""
+    return [
+        ("" if math.isnan(v) and name in _OPTIONAL else f"{v:.7g}") if isinstance(v, float) else str(v)
+        for name, v in zip(COLUMNS, astuple(record), strict=True)
+    ]
 
 
 class MetricsWriter:
-    """Appends records to a run's metrics.csv; each row is handed to the operating system before `write` returns."""
+    """Appends records to a metrics.csv; `write` returns once the row is handed to the operating system."""
 
     def __init__(self, path: Path) -> None:
         is_new = not path.exists() or path.stat().st_size == 0
@@ -80,93 +70,111 @@ class MetricsWriter:
             self._write(COLUMNS)
 
     def write(self, record: EpochRecord) -> None:
+        """Append one row and flush it."""
         self._write(to_row(record))
 
     def sync(self) -> None:
-        """Have the rows on the disk, before a checkpoint that builds on them."""
+        """Force the rows to disk, before a checkpoint that builds on them."""
         os.fsync(self._file.fileno())
 
     def _write(self, row: Sequence[str]) -> None:
         self._csv.writerow(row)
         self._file.flush()
 
-    def close(self) -> None:
-        self._file.close()
-
     def __enter__(self) -> "MetricsWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def read_rows(path: Path) -> list[EpochRecord]:
-    """The records of a metrics.csv. A last line without its newline is still being written and is left out.
-
-    Raises RecordError, naming file and line, for anything that is not such a file.
-    """
-    text = _text_of(path)
-    whole = text[: text.rfind("\n") + 1]
-    try:
-        lines = list(csv.reader(whole.split("\n")[:-1], strict=True))
-    except csv.Error as error:
-        raise RecordError(f"{path}: is no CSV ({error}); {_MEND}") from error
-    if not lines:
-        return []
-    if tuple(lines[0]) != COLUMNS:
-        raise RecordError(f"{path}: line 1 is not the header of schema {SCHEMA_VERSION}; move the file away")
-    records = [_parse(path, number, line) for number, line in enumerate(lines[1:], start=2)]
-    for expected, record in enumerate(records, start=1):
-        if record.epoch != expected:
-            raise RecordError(
-                f"{path}: line {expected + 1} is epoch {record.epoch}, not {expected}; put the rows in order, each once"
-            )
-    return records
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RecordError(f"{path}: cannot be read ({reason}); {_MEND}") from error
-
-
-def _parse(path: Path, number: int, line: Sequence[str]) -> EpochRecord:
-    if len(line) != len(COLUMNS):
-        raise RecordError(f"{path}: line {number} has {len(line)} fields, not {len(COLUMNS)}; mend or remove it")
-    if tuple(line) == COLUMNS:
-        raise RecordError(f"{path}: line {number} repeats the header; remove that line")
-    if line[0] != str(SCHEMA_VERSION):
-        raise RecordError(
-            f"{path}: line {number} is of schema {line[0][:9]!a}, not {SCHEMA_VERSION}; use the program that wrote it"
-        )
-    values: dict[str, Any] = {}
-    for name, text in zip(COLUMNS, line, strict=True):
-        try:
-            values[name] = math.nan if text == "" and name in _MEASURED else _PARSERS[name](text)
-            fault = _fault(name, values[name])
-        except ValueError:
-            fault = {int: "needs a whole number", float: "needs a number"}[_PARSERS[name]]
-        if fault:
-            raise RecordError(f"{path}: line {number}: {name}={text[:40]!a}: {fault}; {_MEND}")
-    return EpochRecord(**values)
-
-
-def _fault(name: str, value: Any) -> str:
-    """What is wrong with a value that no run writes, which would pass for a measurement or stop a figure."""
-    if isinstance(value, str):
-        return "" if value.isprintable() else "needs a text without control characters"
-    # A loss may be infinite or no number, and what was not measured is NaN.
-    is_missing = name in _MEASURED and math.isnan(value)
-    if is_missing or name.endswith("_loss"):
-        return ""
-    highest = 100.0 if "_error" in name else 2.0**63 - 1024
-    return "" if 0 <= value <= highest else f"needs a number from 0 to {highest:g}"
+        self._file.close()
 
 
 def write_rows(path: Path, records: Iterable[EpochRecord]) -> None:
-    """Replace a metrics.csv by these records, whole or not at all."""
+    """Replace a metrics.csv by these records, atomically."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *map(to_row, records)])
     atomic_write_text(path, text.getvalue())
+
+
+def read_rows(path: Path) -> list[EpochRecord]:
+    """Read the records of a metrics.csv, as `read_columns` does."""
+    return [EpochRecord(*values) for values in zip(*read_columns(path).values(), strict=True)]
+
+
+def read_columns(path: Path, *, is_complete: bool = False) -> dict[str, list[Any]]:
+    """Read a metrics.csv as one list per column. A last line without its newline is still being written and left out.
+
+    `is_complete` says that the run has ended, so that there must be rows and no torn line.
+    Raises RecordError, naming file and line, for anything else than such a file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        whole, newline, torn = text.rpartition("\n")
+        header, *lines = csv.reader(whole.split("\n"), strict=True) if newline else [COLUMNS]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise RecordError(f"{path}: cannot be read as CSV ({reason}); {_FIX}") from error
+    if tuple(header) != COLUMNS:
+        raise RecordError(f"{path}: line 1 is not the header of schema {SCHEMA_VERSION}; move the file away")
+    again = "though the run has ended; move its folder away to train it again"
+    if is_complete and not lines:
+        raise RecordError(f"{path}: contains no row, {again}")
+    try:
+        texts = zip(*lines, strict=True) if lines else [()] * len(COLUMNS)
+        columns = {name: _parse(name, column) for name, column in zip(COLUMNS, texts, strict=True)}
+    except ValueError:
+        # Parsing whole columns is fast and does not say which line is wrong.
+        for number, line in enumerate(lines, start=2):
+            _require_line(path, number, line)
+        raise
+    for expected, epoch in enumerate(columns["epoch"], start=1):
+        if epoch != expected:
+            remedy = "put the rows in order, each once"
+            raise RecordError(f"{path}: line {expected + 1} is epoch {epoch}, not {expected}; {remedy}")
+    if is_complete and torn:
+        raise RecordError(f"{path}: line {len(lines) + 2} is incomplete, {again}")
+    return columns
+
+
+def _parse(name: str, texts: Sequence[str]) -> list[Any]:
+    """Parse the fields of one column. Raises ValueError, saying what a field needs, for what no run writes.
+
+    Such a value would pass for a measurement, or break a figure.
+    """
+    kind = _TYPES[name]
+    if len(texts) > 1 and texts.count(texts[0]) == len(texts):
+        return _parse(name, texts[:1]) * len(texts)
+    if kind is str:
+        if not all(text.isprintable() for text in texts):
+            raise ValueError("needs a text without control characters")
+        return list(texts)
+    try:
+        values = [math.nan if text == "" and name in _OPTIONAL else kind(text) for text in texts]
+    except ValueError:
+        raise ValueError("needs a whole number" if kind is int else "needs a number") from None
+    highest = 100.0 if "_error" in name else 2.0**63 - 1024
+    # A loss may be infinite or NaN, and what was not measured is NaN.
+    if not name.endswith("_loss") and not all(
+        0 <= value <= highest or (value != value and name in _OPTIONAL)  # noqa: PLR0124
+        for value in values
+    ):
+        raise ValueError(f"needs a number from 0 to {highest:g}")
+    if name == "schema_version" and texts and set(texts) != {str(SCHEMA_VERSION)}:
+        raise ValueError("is another schema")
+    return values
+
+
+def _require_line(path: Path, number: int, line: Sequence[str]) -> None:
+    """Raises RecordError with the line's number for a line that is not an EpochRecord."""
+    where = f"{path}: line {number}"
+    if len(line) != len(COLUMNS):
+        raise RecordError(f"{where} has {len(line)} fields, not {len(COLUMNS)}; fix or remove it")
+    if tuple(line) == COLUMNS:
+        raise RecordError(f"{where} repeats the header; remove that line")
+    if line[0] != str(SCHEMA_VERSION):
+        schema = f"{line[0][:9]!a}, not {SCHEMA_VERSION}"
+        raise RecordError(f"{where} is of schema {schema}; use the version of resdepth that wrote it")
+    for name, text in zip(COLUMNS, line, strict=True):
+        try:
+            _parse(name, [text])
+        except ValueError as fault:
+            raise RecordError(f"{where}: {name}={text[:40]!a}: {fault}; {_FIX}") from fault

@@ -1,4 +1,4 @@
-"""outcome.json: how a run ended."""
+"""outcome.json: how a run ended. Absent while it runs and after it was interrupted."""
 
 import json
 import math
@@ -14,7 +14,7 @@ STATES = ("finished", "diverged", "failed")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: finished, diverged (a result too) or failed, with the reason."""
+    """How a run ended: finished, diverged (also a result) or failed, with the reason."""
 
     state: str
     seconds: float
@@ -22,23 +22,25 @@ class Outcome:
 
     @property
     def is_result(self) -> bool:
+        """Whether the run finished or diverged."""
         return self.state in ("finished", "diverged")
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:
+    """Write outcome.json into a run's directory, atomically."""
     atomic_write_text(folder / OUTCOME, json.dumps(asdict(outcome), indent=2) + "\n")
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """How the run in this folder ended; None while it runs or where it was broken off."""
+    """Read how the run in this folder ended; None without an outcome.json. Raises RecordError for any other file."""
     path = folder / OUTCOME
     if not path.exists():
         return None
     try:
         outcome = Outcome(**json.loads(path.read_text(encoding="utf-8")))
-        is_one = outcome.state in STATES and isinstance(outcome.message, str)
-        if not is_one or not math.isfinite(outcome.seconds):
-            raise ValueError(f"it is no outcome of a run; its state is one of {', '.join(STATES)}")
+        is_valid = outcome.state in STATES and isinstance(outcome.message, str)
+        if not is_valid or not math.isfinite(outcome.seconds):
+            raise ValueError(f"it is not the outcome of a run; its state is one of {', '.join(STATES)}")
         return outcome
     except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

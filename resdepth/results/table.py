@@ -1,30 +1,40 @@
-"""From CSV files to tables. Reads what runs left behind; knows nothing of nets and needs no torch."""
+"""Every run below a folder as one table, from the files alone."""
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from resdepth.config.checks import expand_path
 from resdepth.config.schema import PUBLISHED
 from resdepth.errors import ConfigError, RecordError
-from resdepth.results import run_directory
 from resdepth.results.metrics import COLUMNS, METRICS
-from resdepth.results.run_directory import read_run
+from resdepth.results.run_directory import read_config, read_run
 
 RUNNING = "running"
 _IN_CSV = {"depth", "variant", "seed", "data.name", "model.name", "name"}
 
+# Wraps the folders while they are read, as a progress bar does.
+Track = Callable[[Sequence[Path]], Iterable[Path]]
+
+
+class _Run(NamedTuple):
+    """One run: the columns of its metrics.csv, and the values that all of its rows share."""
+
+    columns: dict[str, NDArray[Any]]
+    shared: dict[str, Any]
+
 
 def load_results(root: str | Path = "results") -> pd.DataFrame:
-    """Every run below `root` as one tidy table: a row per epoch, the CSV's columns and the configuration's keys.
+    """Read every run below `root` as one tidy table: a row per epoch, the CSV's columns and the configuration's keys.
 
     Columns: `experiment` (folder), `run` (its directory), `state` (finished, diverged, failed, running), the columns of
     metrics.csv (units: `resdepth.results.metrics.EpochRecord`), and each key of config.yaml, dotted, as `recipe.lr`.
-    A file that cannot be read is left out with a warning. Raises ConfigError if `root` does not exist.
+    A file that cannot be read is left out with a warning. Raises ConfigError if `root` is not a folder.
     """
     table, problems = read_results(Path(root))
     for problem in problems:
@@ -32,31 +42,36 @@ def load_results(root: str | Path = "results") -> pd.DataFrame:
     return table
 
 
-def read_results(root: Path) -> tuple[pd.DataFrame, list[str]]:
-    """The table of `load_results`, and a line for each file that could not be read."""
+def read_results(root: Path, track: Track = iter) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table of `load_results`, and one line for each file that cannot be read."""
     if not expand_path("results", str(root)).is_dir():
-        raise ConfigError("results", root, "is no folder; name one that holds runs, such as results/")
-    parts, problems = [], []
-    for folder in sorted(_run_folders(root), key=lambda f: f.parts):
+        raise ConfigError("results", root, "is not a folder; name one that holds runs, such as results/")
+    return read_runs(sorted(_run_folders(root), key=lambda folder: folder.parts), root, track)
+
+
+def read_runs(folders: Sequence[Path], root: Path | None = None, track: Track = iter) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table of these runs, those without rows left out, and one line for each file that cannot be read.
+
+    Experiments are named by their folder's path below `root`, or by its name.
+    """
+    runs, problems = [], []
+    for folder in track([folder for folder in folders if (folder / METRICS).exists()]):
         try:
-            parts.append(_read_run(root, folder))
+            runs.append(_read_run(folder, root))
         except RecordError as error:
             problems.append(str(error))
-    parts = [part for part in parts if not part.empty]
-    if not parts:
-        return pd.DataFrame(columns=["experiment", "run", "state", *COLUMNS]), problems
-    return pd.concat(parts, ignore_index=True), problems
+    return _table([run for run in runs if len(run.columns["epoch"])]), problems
 
 
 def require_rows(table: pd.DataFrame, root: Path, problems: list[str], purpose: str) -> None:
-    """Raises ConfigError where there is no row, with what could not be read, if that is why."""
+    """Raises ConfigError for an empty table, with the files that could not be read, if that is why."""
     if table.empty:
         hint = f" ({'; '.join(problems)})" if problems else "; make some with resdepth sweep depth=20,56,110"
-        raise ConfigError("results", root, f"holds no rows to {purpose}{hint}")
+        raise ConfigError("results", root, f"contains no rows to {purpose}{hint}")
 
 
 def experiment_folder(root: Path, experiment: str) -> Path:
-    """Where an experiment of `load_results(root)` has its figures: below root, or in root itself."""
+    """Return the folder of an experiment in `load_results(root)`: below root, or root itself."""
     return root / experiment if (root / experiment).is_dir() else root
 
 
@@ -67,20 +82,29 @@ def _run_folders(root: Path) -> Iterator[Path]:
             yield file.parent
 
 
-def _read_run(root: Path, folder: Path) -> pd.DataFrame:
-    records, outcome = read_run(folder)
-    rows = pd.DataFrame([asdict(row) for row in records], columns=list(COLUMNS))
-    config = run_directory.read_config(folder)
-    is_below = root in folder.parent.parents
-    rows.insert(
-        0, "experiment", (folder.parent.relative_to(root).as_posix() if is_below else folder.resolve().parent.name)
-    )
-    rows.insert(1, "run", folder.name)
-    rows.insert(2, "state", outcome.state if outcome else RUNNING)
-    extra = {k: _scalar(v) for k, v in config.items() if k not in _IN_CSV and k not in COLUMNS}
-    # One assignment for all keys: column by column pandas warns of a fragmented table.
-    return pd.concat([rows, pd.DataFrame(extra, index=rows.index)], axis=1)
+def _read_run(folder: Path, root: Path | None) -> _Run:
+    columns, outcome = read_run(folder)
+    if root is not None and root in folder.parent.parents:
+        experiment = folder.parent.relative_to(root).as_posix()
+    else:
+        experiment = folder.resolve().parent.name
+    shared = {"experiment": experiment, "run": folder.name, "state": outcome.state if outcome else RUNNING}
+    keys = {k: v for k, v in read_config(folder).items() if k not in _IN_CSV and k not in COLUMNS}
+    arrays = {k: np.array(v, dtype=object if v and isinstance(v[0], str) else None) for k, v in columns.items()}
+    return _Run(arrays, shared | {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in keys.items()})
 
 
-def _scalar(value: Any) -> Any:
-    return ",".join(str(v) for v in value) if isinstance(value, list) else value
+def _table(runs: Sequence[_Run]) -> pd.DataFrame:
+    """Join runs column by column: ten thousand data frames of one run each would take minutes to concatenate."""
+    if not runs:
+        return pd.DataFrame(columns=["experiment", "run", "state", *COLUMNS])
+    lengths = np.array([len(run.columns["epoch"]) for run in runs])
+    shared = pd.DataFrame([run.shared for run in runs], dtype=object)
+    for name in shared:
+        # Beside a null, 20 epochs stay 20 and do not become 20.0. A key that a configuration lacks is NaN.
+        if not any(value is None for value in shared[name]):
+            shared[name] = shared[name].infer_objects()
+    keys = shared.take(np.repeat(np.arange(len(runs)), lengths)).reset_index(drop=True)
+    rows = pd.DataFrame({name: np.concatenate([run.columns[name] for run in runs]) for name in COLUMNS}, copy=False)
+    names = ["experiment", "run", "state"]
+    return pd.concat([keys[names], rows, keys.drop(columns=names)], axis=1)

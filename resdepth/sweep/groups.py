@@ -1,4 +1,4 @@
-"""Which runs share a process."""
+"""Which runs share a process, and how many of them train at once."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,58 +8,54 @@ from resdepth import device as devices
 from resdepth.host import cores
 from resdepth.sweep.plan import Plan, PlannedRun
 
-# Runs at once on a GPU by default: what it gains by more is to be measured (resdepth bench --at-once).
+# Runs at once on a GPU by default; more may gain more (resdepth bench --at-once measures it).
 _GPU_CONCURRENCY = 8
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that share one process, one device and one job of the launcher, so many of them at once.
-
-    On a CPU several at once have a process and one thread each.
-    """
+    """Runs that share one process, one device and one job of the launcher, `concurrency` of them at once."""
 
     runs: tuple[PlannedRun, ...]
     concurrency: int
 
     @property
     def uses_processes(self) -> bool:
+        """Whether each run has a process of its own with one thread, as several at once on a CPU have."""
         return self.concurrency > 1 and devices.resolve(self.runs[0].config.device).type == "cpu"
 
 
 def make_groups(plan: Plan) -> tuple[Group, ...]:
-    """The pending runs, by device and precision. Here these are one group; another launcher gets a job for every few.
+    """Group the pending runs by device and precision; another launcher gets a job for every `concurrency` of them.
 
-    Precision is a setting of the whole process, so that runs of two cannot take turns.
-
-    How many train at once follows from the whole plan, finished runs included: a continued sweep computes with the same
-    number of threads as before, and so the same numbers.
+    Precision is a setting of the whole process, so that runs of two precisions cannot share one. The concurrency
+    follows from the whole plan, finished runs included: a continued sweep computes with the same number of threads as
+    before, and so the same numbers.
     """
     groups = []
-    for key in dict.fromkeys(map(_shared, plan.pending)):
-        whole = [run for run in plan.runs if _shared(run) == key]
-        pending = [run for run in plan.pending if _shared(run) == key]
-        concurrency = _concurrency(whole, uses_external_launcher=plan.uses_external_launcher)
+    for key in dict.fromkeys(map(_shared_settings, plan.pending)):
+        runs = [run for run in plan.runs if _shared_settings(run) == key]
+        pending = [run for run in plan.pending if _shared_settings(run) == key]
+        concurrency = _concurrency(runs, uses_external_launcher=plan.uses_external_launcher)
         size = concurrency if plan.uses_external_launcher else len(pending)
         groups += [Group(tuple(pending[i : i + size]), concurrency) for i in range(0, len(pending), size)]
     return tuple(groups)
 
 
-def _shared(run: PlannedRun) -> tuple[str, str, str]:
+def _shared_settings(run: PlannedRun) -> tuple[str, str, str]:
     return run.config.device, run.config.precision, run.config.runs_per_job
 
 
 def _concurrency(runs: Sequence[PlannedRun], *, uses_external_launcher: bool) -> int:
-    """`runs_per_job` of these runs of one device; `auto` is as many as it gains by and has memory for."""
-    asked = runs[0].config.runs_per_job
-    if asked != "auto":
-        return min(int(asked), len(runs))
-    device = devices.resolve(runs[0].config.device)
-    if uses_external_launcher or device.type == "mps":
+    """Return `runs_per_job` of these runs of one device; `auto` is as many as help and fit into memory."""
+    requested = runs[0].config.runs_per_job
+    if requested != "auto":
+        return min(int(requested), len(runs))
+    if uses_external_launcher:
         return 1
-    most = cores() if device.type == "cpu" else _GPU_CONCURRENCY
-    # The largest together: they are trained first.
-    needed = sorted((run.estimated_memory_bytes for run in runs), reverse=True)
+    device = devices.resolve(runs[0].config.device)
+    most = {"cpu": cores(), "cuda": _GPU_CONCURRENCY}.get(device.type, 1)
+    # The largest runs are trained first, so they must fit together.
+    needed = itertools.accumulate(sorted((run.estimated_memory_bytes for run in runs), reverse=True))
     free = devices.free_memory(device)
-    fitting = sum(total <= free for total in itertools.accumulate(needed))
-    return max(1, min(most, len(runs), fitting))
+    return max(1, min(most, len(runs), sum(total <= free for total in needed)))

@@ -1,6 +1,6 @@
-"""Through Hydra's launcher: basic here, joblib, Slurm or Ray where their plugins are installed.
+"""One job per group of runs through Hydra's launcher: basic, or joblib, Slurm or Ray where their plugins are installed.
 
-The jobs are planned already; the launcher only says where each is executed.
+The jobs are planned already; the launcher only decides where each is executed.
 """
 
 import shutil
@@ -18,75 +18,106 @@ from omegaconf.errors import OmegaConfBaseException
 
 from resdepth.config.compose import initialized_hydra
 from resdepth.config.hydra_errors import one_line_errors
-from resdepth.errors import ResdepthError, RunError
-from resdepth.results import run_directory
+from resdepth.errors import ConfigError, ResdepthError, RunError
 from resdepth.results.outcome import Outcome
-from resdepth.results.run_directory import RunLockedError, locked
-from resdepth.sweep.groups import Group, make_groups
+from resdepth.results.run_directory import RunLockedError, RunState, locked, set_aside
+from resdepth.sweep.groups import Group
 from resdepth.sweep.observer import Observer
-from resdepth.sweep.plan import Plan
-from resdepth.sweep.preflight import check
+from resdepth.sweep.preflight import ReadySweep, require_devices
 from resdepth.sweep.processes import train_in_processes
 from resdepth.sweep.run import train_interleaved
 
+_FOLDER = ".launch-"
+_AGAIN = "run the same command again: finished runs are kept, interrupted ones are continued"
+# Hydra's own files contain absolute paths, and its log repeats ours.
+_SILENT = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", "hydra.mode=MULTIRUN")
+
 
 @dataclass
-class _Job:
-    """All that a launcher is told of a job: its number."""
+class _JobConfig:
+    """The configuration of a launcher's job: its number."""
 
     job: int = 0
 
 
-_FOLDER = ".launch-"
+@dataclass(frozen=True)
+class _Task:
+    """What job i does: train group i. Picklable where `make_observer` is."""
 
-_AGAIN = "say the same command again: what is finished is kept, what was broken off is continued"
+    groups: tuple[Group, ...]
+    make_observer: Callable[[], Observer]
+    checks_device: bool
 
-# Hydra's own files hold absolute paths and its log repeats ours: none of either.
-_SILENT = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", "hydra.mode=MULTIRUN")
+    def __call__(self, job: int) -> list[Outcome]:
+        group, observer = self.groups[job], self.make_observer()
+        if self.checks_device:
+            try:
+                require_devices(group.runs)
+            except ConfigError as error:
+                outcome = Outcome("failed", 0.0, str(error))
+                for run in group.runs:
+                    observer.on_end(run, outcome, None)
+                return [outcome] * len(group.runs)
+        train = train_in_processes if group.uses_processes else train_interleaved
+        return train(group.runs, group.concurrency, observer)
 
 
-def launch(
-    work: Callable[[int], Any],
-    count: int,
-    hydra_overrides: Sequence[str],
-    shared: Path,
-    config_dir: Path | None = None,
-) -> list[Any]:
-    """Call `work(0)` to `work(count - 1)`, each as a job of Hydra's launcher; what they return, in order.
+def launch(ready: ReadySweep, make_observer: Callable[[], Observer], config_dir: Path | None = None) -> list[Outcome]:
+    """Train every pending run through Hydra's launcher; return their outcomes in the plan's order.
 
-    `work` must be picklable for launchers that leave this process. Their own files lie in a folder below `shared`,
-    which every node must see. Raises what a job raised, after all have ended.
+    Each job reports to an observer that it makes; a launcher with processes of its own pickles `make_observer`.
+    Raises RunError where the launcher itself fails.
     """
-    if count == 0:
+    plan = ready.plan
+    if not plan.pending:
         return []
-    ConfigStore.instance().store("launch", _Job)
+    for run in plan.pending:
+        # All of them before the first is trained: after an interruption, a finished run is then one of this sweep.
+        if run.state is RunState.RESTARTED:
+            set_aside(run.directory)
+    task = _Task(ready.groups, make_observer, checks_device=plan.uses_external_launcher)
+    results = plan.pending[0].directory.parents[1]
+    returned = _multirun(task, len(ready.groups), plan.hydra_overrides, results, config_dir)
+    pairs = zip(ready.groups, returned, strict=True)
+    outcomes = {run.directory: o for group, part in pairs for run, o in zip(group.runs, part, strict=True)}
+    return [outcomes[run.directory] for run in plan.pending]
 
-    def task(config: DictConfig) -> Any:
-        return work(config.job)
 
+def _multirun(
+    task: Callable[[int], Any], count: int, hydra_overrides: Sequence[str], shared: Path, config_dir: Path | None
+) -> list[Any]:
+    """Call `task(0)` to `task(count - 1)` as jobs of Hydra's launcher; return their values in order.
+
+    The launcher's own files are in a temporary folder below `shared`, which every node must see.
+    """
+    ConfigStore.instance().store("launch", _JobConfig)
     _remove_leftovers(shared)
     with tempfile.TemporaryDirectory(prefix=_FOLDER, dir=shared) as folder, locked(Path(folder)):
-        jobs = ",".join(str(i) for i in range(count))
-        place = folder.replace("\\", "\\\\").replace("'", "\\'")
-        places = (f"hydra.sweep.dir='{place}'", "hydra.sweep.subdir=${hydra.job.num}")
-        # The directories are planned from here: a job that changed its own would write elsewhere.
-        overrides = [*_SILENT, *places, *hydra_overrides, "hydra.job.chdir=false", f"job={jobs}"]
+        quoted = folder.replace("\\", "\\\\").replace("'", "\\'")
+        places = (f"hydra.sweep.dir='{quoted}'", "hydra.sweep.subdir=${hydra.job.num}")
+        jobs = "job=" + ",".join(map(str, range(count)))
+        # The runs' directories are relative to this process's folder, so a job must not change its own.
+        overrides = [*_SILENT, *places, *hydra_overrides, "hydra.job.chdir=false", jobs]
         with initialized_hydra(config_dir) as loader, one_line_errors(loader, hydra_overrides):
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
+
+            def call(config: DictConfig) -> Any:
+                return task(config.job)
+
             try:
-                batches = hydra.multirun(config_name="launch", task_function=task, overrides=overrides)
+                batches = hydra.multirun(config_name="launch", task_function=call, overrides=overrides)
             except (ResdepthError, HydraException, OmegaConfBaseException):
                 raise
             except Exception as error:
-                # What a job raises is an outcome (resdepth/run.py), so this is the launcher's: a worker was killed.
+                # An exception of a run is an outcome, so this is the launcher's: a worker was killed, for example.
                 line = (str(error).strip().splitlines() or [""])[0]
                 raise RunError(f"the launcher gave up ({type(error).__name__}: {line}); {_AGAIN}") from error
     return [job.return_value for batch in batches for job in batch]
 
 
 def _remove_leftovers(shared: Path) -> None:
-    """Remove the folders of launches that were killed: nobody holds them any more."""
+    """Remove the folders of launches that were killed, whose locks are free."""
     for folder in shared.glob(f"{_FOLDER}*"):
         try:
             with locked(folder):
@@ -94,37 +125,3 @@ def _remove_leftovers(shared: Path) -> None:
         except RunLockedError:
             continue
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class _Work:
-    """Job i trains group i. Picklable where the observer is."""
-
-    groups: tuple[Group, ...]
-    observer: Callable[[], Observer]
-
-    def __call__(self, job: int) -> list[Outcome]:
-        group = self.groups[job]
-        train = train_in_processes if group.uses_processes else train_interleaved
-        return train(group.runs, group.concurrency, self.observer())
-
-
-def execute(plan: Plan, observer: Callable[[], Observer], config_dir: Path | None = None) -> list[Outcome]:
-    """Train every pending run of the plan through Hydra's launcher; one outcome each, in order.
-
-    `observer` makes the display a job reports to; a launcher that leaves this process pickles it.
-    Raises ConfigError, before anything is written, for what only the device or the data can tell.
-    """
-    check(plan)
-    if not plan.pending:
-        return []
-    for planned in plan.pending:
-        # All of them first: after a break, what is finished is then what this sweep has trained.
-        if planned.state == run_directory.RESTARTED:
-            run_directory.set_aside(planned.directory)
-    results = plan.pending[0].directory.parents[1]
-    groups = make_groups(plan)
-    found = launch(_Work(groups, observer), len(groups), plan.hydra_overrides, results, config_dir)
-    pairs = zip((run for group in groups for run in group.runs), (o for part in found for o in part), strict=True)
-    outcomes = {run.directory: outcome for run, outcome in pairs}
-    return [outcomes[run.directory] for run in plan.pending]

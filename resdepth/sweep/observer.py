@@ -1,4 +1,4 @@
-"""What a display is told."""
+"""The interface through which runs report their progress."""
 
 from resdepth.results.metrics import EpochRecord
 from resdepth.results.outcome import Outcome
@@ -6,9 +6,16 @@ from resdepth.sweep.plan import PlannedRun
 
 
 class Observer:
-    """Who is told how the runs go, of which several may be under way. This one says nothing; the others build on it."""
+    """Receives the events of runs, of which several may be active. This base class ignores them."""
 
-    def on_start(self, run: PlannedRun, epochs_done: int) -> None: ...
-    def on_step(self, run: PlannedRun, iteration: int) -> None: ...
-    def on_epoch(self, run: PlannedRun, record: EpochRecord) -> None: ...
-    def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None: ...
+    def on_start(self, run: PlannedRun, epochs_done: int) -> None:
+        """A run starts or continues after `epochs_done` epochs."""
+
+    def on_step(self, run: PlannedRun, iteration: int) -> None:
+        """A training step was submitted to the device."""
+
+    def on_epoch(self, run: PlannedRun, record: EpochRecord) -> None:
+        """An epoch's row was written."""
+
+    def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
+        """A run ended; `last` is its last row, None if it has none."""

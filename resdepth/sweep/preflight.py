@@ -1,9 +1,9 @@
-"""What would fail, and how long it takes."""
+"""Checks before the first run starts, and an estimate of the time."""
 
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,45 +11,60 @@ import torch
 from resdepth import device as devices
 from resdepth.data import sources
 from resdepth.data.augment import draw_order
-from resdepth.data.dataset import Dataset, Split
 from resdepth.data.device_data import to_device
 from resdepth.data.seeding import generator
+from resdepth.data.synthetic import random_dataset
 from resdepth.errors import ConfigError
 from resdepth.models.build import build
 from resdepth.models.size import multiply_adds
-from resdepth.results import run_directory
-from resdepth.sweep.groups import make_groups
-from resdepth.sweep.plan import Plan, PlannedRun, require_memory
+from resdepth.results.run_directory import require_unlocked
+from resdepth.sweep.groups import Group, make_groups
+from resdepth.sweep.plan import Plan, PlannedRun, RunSpec
 from resdepth.training import engine
 from resdepth.training.step import Step
 
 # How long the estimate may measure.
-_PROBE_SECONDS, _MOST_STEPS = 1.0, 30
+_PROBE_SECONDS, _MAX_PROBE_STEPS = 1.0, 30
 
 
-def check(plan: Plan) -> None:
-    """Load every data set, ask for every device and every directory. Raises ConfigError or DataError."""
-    for planned in plan.pending:
-        run_directory.require_unlocked(planned.directory, planned.config)
-    check_devices(plan.pending)
-    for data in {r.config.data: None for r in plan.pending}:
+@dataclass(frozen=True)
+class ReadySweep:
+    """A plan that has passed its checks, and its groups."""
+
+    plan: Plan
+    groups: tuple[Group, ...]
+
+
+def preflight(plan: Plan) -> ReadySweep:
+    """Check locks, data sets and folders, and the device where the runs are executed in this process.
+
+    Another launcher's jobs check their device themselves (`require_devices`): it may not exist on this machine.
+    Raises ConfigError or DataError; no run's directory is written.
+    """
+    for run in plan.pending:
+        require_unlocked(run.directory, run.config)
+    if not plan.uses_external_launcher:
+        require_devices(plan.pending)
+    for data in dict.fromkeys(run.config.data for run in plan.pending):
         sources.load(data)
-    for folder in dict.fromkeys(planned.directory.parent for planned in plan.pending):
+    for folder in dict.fromkeys(run.directory.parent for run in plan.pending):
         _require_writable(folder)
+    return ReadySweep(plan, make_groups(plan))
 
 
-def check_devices(runs: Sequence[PlannedRun]) -> None:
-    """Raises ConfigError for a device, precision or engine that is not to be had here, and for too large a net."""
-    for planned in runs:
-        require_memory(planned, devices.memory_bytes(devices.resolve(planned.config.device)), "this device has")
-    for c in {(r.config.device, r.config.precision, r.config.engine): r.config for r in runs}.values():
-        device = devices.resolve(c.device)
-        devices.set_precision(c.precision, device)
-        engine.choose(c.engine, device)
+def require_devices(runs: Sequence[RunSpec]) -> None:
+    """Raises ConfigError for a device, precision or engine that is not available here, and for too large a net."""
+    for run in runs:
+        run.require_memory(devices.memory_bytes(devices.resolve(run.config.device)), "this device has")
+    settings = ((run.config.device, run.config.precision, run.config.engine) for run in runs)
+    for name, precision, engine_name in dict.fromkeys(settings):
+        device = devices.resolve(name)
+        devices.require_precision(precision, device)
+        engine.choose(engine_name, device)
 
 
 def _require_writable(folder: Path) -> None:
-    """Raises ConfigError where no file can be made below an experiment's folder."""
+    """Raises ConfigError where no file can be created in an experiment's folder or beside it."""
     place = folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,57 +72,53 @@ def _require_writable(folder: Path) -> None:
             with tempfile.TemporaryFile(dir=place):
                 pass
     except OSError as error:
-        remedy = f"{place} cannot be written to ({error.strerror}); say results=FOLDER"
+        remedy = f"{place} cannot be written to ({error.strerror}); set results=FOLDER"
         raise ConfigError("results", folder.parent, remedy) from error
 
 
-def estimate_seconds(plan: Plan) -> float | None:
-    """How long the pending runs will take, from a few timed steps of a net of 8 layers on data of the same shape.
+def estimate_seconds(ready: ReadySweep) -> float | None:
+    """Estimate how long the runs will take, from a few timed steps of a net of 8 layers on data of the same shape.
 
-    Time grows with the multiply-adds, for a given width and map size: depth multiplies both them and the layers. None
-    where even the small net does not fit; the run itself will say so. What runs side by side on a GPU gain is not
-    counted.
+    Time grows with the multiply-adds for a given width and map size, since depth multiplies both them and the layers.
+    The gain of running side by side on a GPU is not counted. None where the small net cannot be trained (the run itself
+    will report why), and where another launcher executes the runs.
     """
+    if ready.plan.uses_external_launcher or not ready.groups:
+        return None
     cache: dict[tuple[object, ...], float] = {}
     total = 0.0
-    for group in make_groups(plan):
+    for group in ready.groups:
         with devices.threads(1 if group.uses_processes else None):
             try:
-                seconds = [_run_seconds(planned, cache) for planned in group.runs]
-            except Exception:  # torch raises many kinds; whatever it is, the run itself will say so
+                seconds = [_run_seconds(run, cache) for run in group.runs]
+            except Exception:  # torch raises many kinds
                 return None
         total += max(sum(seconds) / group.concurrency, *seconds) if group.uses_processes else sum(seconds)
     return total
 
 
-def _run_seconds(planned: PlannedRun, cache: dict[tuple[object, ...], float]) -> float:
-    c, s = planned.config, planned.shape
-    key = (c.device, c.precision, c.model.width, replace(s, train_images=0), planned.schedule.batch_size)
+def _run_seconds(run: PlannedRun, cache: dict[tuple[object, ...], float]) -> float:
+    c, s = run.config, run.shape
+    key = (c.device, c.precision, c.model.width, replace(s, train_images=0), run.schedule.batch_size)
     if key not in cache:
-        small = multiply_adds(8, c.model, s.channels, s.height, s.width, s.classes)
-        cache[key] = _step_seconds(planned) / small
-    return cache[key] * planned.multiply_adds * planned.schedule.iterations
+        cache[key] = _step_seconds(run) / multiply_adds(8, c.model, s.channels, s.height, s.width, s.classes)
+    return cache[key] * run.multiply_adds * run.schedule.iterations
 
 
-def _step_seconds(planned: PlannedRun) -> float:
-    config, shape, batch = planned.config, planned.shape, planned.schedule.batch_size
-    device = devices.resolve(config.device)
+def _step_seconds(run: PlannedRun) -> float:
+    """Time a training step of a net of 8 layers; the minimum over about a second."""
+    config, shape, batch = run.config, run.shape, run.schedule.batch_size
+    device, recipe = devices.resolve(config.device), config.recipe
     devices.set_precision(config.precision, device)
-    source = generator(0, 0)
-    images = torch.randint(
-        0, 256, (batch, shape.channels, shape.height, shape.width), dtype=torch.uint8, generator=source
-    )
-    labels = torch.randint(0, shape.classes, (batch,), generator=source)
-    split = Split(images.numpy(), labels.numpy())
-    data = to_device(Dataset(split, split, shape.classes), config.recipe.normalise, config.recipe.pad, device)
-    net = build(8, config.variant, config.model, shape.channels, shape.classes, source)
+    data = to_device(random_dataset(shape, batch), recipe.normalise, recipe.pad, device)
+    net = build(8, config.variant, config.model, shape.channels, shape.classes, generator(0, 0))
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    step = Step(net, data, config.recipe, config.precision, (1, batch))
-    order = draw_order(0, 1, batch, batch, 1, config.recipe.pad, config.recipe.flip)
+    step = Step(net, data, recipe, config.precision, (1, batch))
+    order = draw_order(0, 1, batch, batch, 1, recipe.pad, recipe.flip)
     times: list[float] = []
-    while len(times) < 2 or (sum(times) < _PROBE_SECONDS and len(times) < _MOST_STEPS):
+    while len(times) < 2 or (sum(times) < _PROBE_SECONDS and len(times) < _MAX_PROBE_STEPS):
         started = time.perf_counter()
-        step.begin_epoch(order, [config.recipe.lr])
+        step.begin_epoch(order, [recipe.lr])
         step()
         step.epoch_metrics()  # waits for the device
         times.append(time.perf_counter() - started)

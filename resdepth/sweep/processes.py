@@ -1,8 +1,8 @@
-"""Several runs side by side on a CPU: a process for each, with one thread.
+"""Several runs at once on a CPU, each in a process of its own with one thread.
 
 Nets this small leave cores idle between their layers: two runs with one thread each are faster than one after the other
-with two. Each process is forked from one that has loaded torch and done nothing else, so that it starts at once, has no
-threads to inherit, and takes no other run with it when it is killed.
+with two. Each process is forked from one that has only loaded torch, so that it starts at once and inherits no threads;
+when it is killed, the other runs go on.
 """
 
 import multiprocessing
@@ -22,7 +22,7 @@ from resdepth.results.outcome import Outcome
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import PlannedRun, longest_first
 
-# Fork is unsafe where torch has threads; where there is no fork server a process takes seconds to start.
+# Fork is unsafe once torch has threads; without a fork server a process takes seconds to start.
 _METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
 _REPORT_SECONDS = 0.1
 # A signal must end a sweep within 5 seconds.
@@ -30,12 +30,12 @@ _GRACE_SECONDS = 3.0
 
 
 def context() -> Any:
-    """How processes are started."""
+    """Return the multiprocessing context that starts the processes."""
     return multiprocessing.get_context(_METHOD)
 
 
 def prepare() -> None:
-    """Begin to load torch in the background, for the processes to come."""
+    """Start to load torch in the background, for the processes to come."""
     if _METHOD == "forkserver":
         from multiprocessing import forkserver
 
@@ -44,9 +44,10 @@ def prepare() -> None:
 
 
 def train_in_processes(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:
-    """Train the runs, `concurrency` side by side, the longest first; their outcomes, in order.
+    """Train the runs, `concurrency` at once, the longest first; return their outcomes in order.
 
-    `observer` hears of all of them here. Whatever ends this function ends its processes.
+    `observer` receives the events of all of them in this process. The processes end when this function does, for
+    whatever reason.
     """
     prepare()
     outcomes: dict[int, Outcome] = {}
@@ -60,11 +61,11 @@ def train_in_processes(runs: Sequence[PlannedRun], concurrency: int, observer: O
                 waiting.popleft()
             for ready in wait(list(active)):
                 connection = cast(Connection, ready)
-                outcome = active[connection].listen(observer)
+                outcome = active[connection].receive(observer)
                 if outcome is not None:
                     outcomes[active.pop(connection).number] = outcome
     finally:
-        _end(list(active.values()))
+        _terminate([worker.process for worker in active.values()])
     return [outcomes[number] for number in range(len(runs))]
 
 
@@ -74,51 +75,45 @@ class _Worker:
     def __init__(self, number: int, run: PlannedRun) -> None:
         self.number, self._run = number, run
         self._started = time.perf_counter()
-        self.connection, far = multiprocessing.Pipe(duplex=False)
+        self.connection, sender = multiprocessing.Pipe(duplex=False)
         self.process: BaseProcess = context().Process(
-            target=_train, args=(run, sources.load(run.config.data), far), name=run.label, daemon=True
+            target=_train, args=(run, sources.load(run.config.data), sender), name=run.label, daemon=True
         )
         self.process.start()
-        # So that the end of the process is the end of what can be read.
-        far.close()
+        # So that the pipe is closed when the process ends.
+        sender.close()
 
-    def listen(self, observer: Observer) -> Outcome | None:
-        """Pass on one message of the run; its outcome, if that was the last."""
+    def receive(self, observer: Observer) -> Outcome | None:
+        """Pass one event on to the observer; return the outcome if it was the last."""
         try:
             event, *values = self.connection.recv()
         except (EOFError, OSError):
-            outcome = self._killed()
-            observer.on_end(self._run, outcome, None)
-        else:
-            getattr(observer, event)(self._run, *values)
-            if event != "on_end":
-                return None
-            outcome = values[0]
+            self.process.join()
+            code = self.process.exitcode or 0
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            message = f"its process {how}; run the same command again, which continues the run"
+            event, values = "on_end", [Outcome("failed", time.perf_counter() - self._started, message), None]
+        getattr(observer, event)(self._run, *values)
+        if event != "on_end":
+            return None
         self.connection.close()
         self.process.join()
-        return outcome
-
-    def _killed(self) -> Outcome:
-        self.process.join()
-        code = self.process.exitcode or 0
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        message = f"its process {how}; say the same command again, which continues the run"
-        return Outcome("failed", time.perf_counter() - self._started, message)
+        return cast(Outcome, values[0])
 
 
-def _end(workers: Sequence[_Worker]) -> None:
-    for worker in workers:
-        worker.process.terminate()
+def _terminate(processes: Sequence[BaseProcess]) -> None:
+    for process in processes:
+        process.terminate()
     end = time.monotonic() + _GRACE_SECONDS
-    for worker in workers:
-        worker.process.join(max(0.0, end - time.monotonic()))
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
 class PipeObserver(Observer):
-    """Tells the process that started this one; ends this one when nobody listens any more."""
+    """Sends events to the process that started this one; ends this one when the receiver is gone."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -138,27 +133,23 @@ class PipeObserver(Observer):
     def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
         self._send("on_end", outcome, last)
 
-    def _send(self, *message: Any) -> None:
+    def _send(self, *event: Any) -> None:
         try:
-            self._connection.send(message)
+            self._connection.send(event)
         except OSError:
-            # Not an outcome of the run: it is broken off, as by a kill.
+            # Not an outcome: the run is interrupted, as by a kill.
             raise SystemExit(1) from None
 
 
 def _train(run: PlannedRun, data: Dataset, connection: Connection) -> None:
-    """What a process does."""
+    """Train one run; the function that a process executes."""
     import torch
 
     from resdepth.sweep.run import train_run
 
-    # Ctrl-C reaches every process of a terminal; the first one decides.
+    # Ctrl-C reaches every process of a terminal; the one that started the others handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     torch.set_num_threads(1)
     sources.preload(run.config.data, data)
     train_run(run, PipeObserver(connection))
-
-
-def _leave(_number: int, _frame: object) -> None:
-    raise SystemExit(1)

@@ -17,7 +17,7 @@ TINY_STEP = ("depth=8", "variant=plain", "device=cpu", "recipe.batch_size=16")
 
 
 def test_a_bench_measures_every_engine_asked_for_and_the_usual_loop_beside_it(tmp_path, capsys):
-    folder = bench_steps([*TINY_STEP, "engine=eager"], tmp_path / "b", [1, 2], baseline=True)
+    folder = bench_steps([*TINY_STEP, "engine=eager"], tmp_path / "b", [1, 2], print, baseline=True)
     table = pd.read_csv(folder / "bench.csv")
     assert list(table) == [f.name for f in fields(StepCost)]
     assert list(zip(table.engine, table.at_once, strict=True)) == [("eager", 1), ("eager", 2), (BASELINE, 1)]
@@ -37,7 +37,7 @@ def test_a_bench_measures_every_engine_asked_for_and_the_usual_loop_beside_it(tm
 
 def test_memory_grows_with_depth(tmp_path):
     words = ["depth=8,56", "variant=plain", "device=cpu", "data=cifar10", "recipe.batch_size=32"]
-    table = pd.read_csv(bench_steps(words, tmp_path / "b", [1], baseline=False) / "bench.csv")
+    table = pd.read_csv(bench_steps(words, tmp_path / "b", [1], print, baseline=False) / "bench.csv")
     ratio = table.peak_memory_mib[1] / table.peak_memory_mib[0]
     assert 3 < ratio < 12  # 56 / 8, and what both need
 
@@ -47,7 +47,7 @@ def test_what_does_not_fit_is_a_row_that_says_so(tmp_path, monkeypatch, capsys):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore")
 
     monkeypatch.setattr(measure, "Trainer", full)
-    folder = bench_steps(TINY_STEP, tmp_path / "b", [1], baseline=True)
+    folder = bench_steps(TINY_STEP, tmp_path / "b", [1], print, baseline=True)
     table = pd.read_csv(folder / "bench.csv")
     assert table.note[0] == "CUDA out of memory. Tried to allocate 9 GiB"
     assert table.step_ms.isna().tolist() == [True, False]
@@ -55,18 +55,18 @@ def test_what_does_not_fit_is_a_row_that_says_so(tmp_path, monkeypatch, capsys):
 
 
 def test_an_earlier_bench_is_kept_aside_and_another_folder_is_left_alone(tmp_path):
-    first = bench_steps(TINY_STEP, tmp_path / "b", [1], baseline=False)
+    first = bench_steps(TINY_STEP, tmp_path / "b", [1], print, baseline=False)
     before = (first / "bench.csv").read_text()
-    bench_steps(TINY_STEP, tmp_path / "b", [1], baseline=False)
+    bench_steps(TINY_STEP, tmp_path / "b", [1], print, baseline=False)
     assert (tmp_path / ".aside" / "b.1" / "bench.csv").read_text() == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("!")
-    with pytest.raises(ConfigError, match="exists and holds no bench; choose another folder"):
-        bench_steps(TINY_STEP, tmp_path / "mine", [1], baseline=False)
+    with pytest.raises(ConfigError, match="exists and is not a bench; choose another folder"):
+        bench_steps(TINY_STEP, tmp_path / "mine", [1], print, baseline=False)
 
 
 def test_a_sweep_is_timed_against_the_plain_loop(tmp_path, capsys):
-    folder = bench_sweep(["depth=8", "device=cpu", "recipe.epochs=1"], tmp_path / "b")
+    folder = bench_sweep(["depth=8", "device=cpu", "recipe.epochs=1"], tmp_path / "b", print)
     table = pd.read_csv(folder / "sweep.csv")
     assert len(table) == 3
     assert table.ratio[0] == 1
@@ -85,6 +85,6 @@ def test_a_number_at_once_that_is_none_is_refused(number, tmp_path):
 @pytest.mark.gpu
 def test_a_bench_on_a_gpu_measures_all_engines(tmp_path):
     words = ["depth=8", "variant=residual", "device=cuda"]
-    table = pd.read_csv(bench_steps(words, tmp_path / "b", [1, 2], baseline=True) / "bench.csv")
+    table = pd.read_csv(bench_steps(words, tmp_path / "b", [1, 2], print, baseline=True) / "bench.csv")
     assert list(dict.fromkeys(table.engine)) == ["eager", "graph", "compiled", BASELINE]
     assert table.note.isna().all()

@@ -84,6 +84,6 @@ def test_a_failed_run_is_said_and_the_exit_code_is_1(tmp_path):
     done = command("sweep", "depth=8", *TINY, cwd=tmp_path)
     assert done.returncode == 1
     assert "residual-8-s0,data.limit=128,recipe.epochs=2: failed: " in done.stderr
-    assert "is no checkpoint of this program; remove it" in done.stderr
+    assert "is not a checkpoint of this program; remove it" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "plain-8-s0,data.limit=128,recipe.epochs=2: training error" in done.stdout

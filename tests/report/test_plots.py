@@ -185,7 +185,7 @@ def test_rates_are_drawn_where_an_experiment_swept_them(tmp_path):
     for variant in ("plain", "residual"):
         for lr in (0.01, 0.1):
             write_run(tmp_path, variant, lr=lr, train_error=100 * lr)
-    names = [d.name for d in draw(load_results(tmp_path))]
+    names = [name for _, name, _ in draw(load_results(tmp_path))]
     assert sorted(names) == [
         "curves_recipe.lr=0.01", "curves_recipe.lr=0.1", "depth_best_rate", "depth_recipe.lr=0.01",
         "depth_recipe.lr=0.1", "rates",
@@ -218,5 +218,5 @@ def test_another_metric_or_axis_does_not_overwrite_the_papers_figure(small_resul
 
 
 def test_nothing_to_plot_is_said(tmp_path):
-    with pytest.raises(ConfigError, match="holds no rows to plot; make some with resdepth sweep"):
+    with pytest.raises(ConfigError, match="contains no rows to plot; make some with resdepth sweep"):
         plot(tmp_path, None, ("png",), "error", "epoch")

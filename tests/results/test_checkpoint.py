@@ -94,7 +94,7 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_run_in_one_line_and_leave
     outcome = train_run(planned, Observer())
     assert outcome.state == "failed"
     assert outcome.message == (
-        f"{planned.directory}: Input/output error; mend that and say the same command again, which continues the run"
+        f"{planned.directory}: Input/output error; fix that and run the same command again, which continues the run"
     )
     assert sorted(file.name for file in planned.directory.iterdir()) == [
         "config.yaml", "environment.json", "failure.txt", "metrics.csv", "outcome.json",

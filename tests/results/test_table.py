@@ -33,7 +33,7 @@ def test_published_results_are_read_only_where_they_are_asked_for(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="is no folder"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         load_results(tmp_path / "nowhere")
 
 

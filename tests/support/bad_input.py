@@ -18,13 +18,13 @@ from support.images import write_folder, write_npz
 NPZ, FOLDER, OWN = "sweep data=npz data.path=mine.npz", "sweep data=folder data.path=.", "sweep --config-dir own "
 
 
-NO_NPZ = "data.path=mine.npz: is no .npz of plain arrays ("
+NO_NPZ = "data.path=mine.npz: is not an .npz file of plain arrays ("
 
 
 DIGITS = "results/digits/plain-8-s0"
 
 
-CSV = "results=results: holds no rows to sum up (results/digits/plain-8-s0/"
+CSV = "results=results: contains no rows to sum up (results/digits/plain-8-s0/"
 
 
 def spoilt(**changes):

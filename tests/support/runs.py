@@ -9,9 +9,10 @@ from resdepth.results import run_directory
 from resdepth.results.metrics import SCHEMA_VERSION, EpochRecord, read_rows, to_row, write_rows
 from resdepth.results.outcome import Outcome, write_outcome
 from resdepth.results.table import load_results
-from resdepth.sweep.launch import execute
+from resdepth.sweep.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
+from resdepth.sweep.preflight import preflight
 from resdepth.sweep.run import train_run
 
 TINY = ("recipe.epochs=2", "data.limit=128", "device=cpu")
@@ -48,7 +49,7 @@ def all_rows(folder):
 
 
 def sweep_rows(folder, *words):
-    outcomes = execute(make_plan([*words, f"results={folder}"]), Observer)
+    outcomes = launch(preflight(make_plan([*words, f"results={folder}"])), Observer)
     assert {o.state for o in outcomes} == {"finished"}
     return all_rows(folder)
 
@@ -106,4 +107,4 @@ RECORD = EpochRecord(
 
 
 def execute_here(*words):
-    return execute(make_plan(words), Observer)
+    return launch(preflight(make_plan(words)), Observer)

@@ -7,9 +7,10 @@ from support.runs import TINY, execute_here
 
 import resdepth.sweep.run
 from resdepth.cli import printing
-from resdepth.sweep.launch import execute
+from resdepth.sweep.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
+from resdepth.sweep.preflight import preflight
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -25,7 +26,7 @@ def test_a_sweep_goes_through_hydras_launcher_and_leaves_only_runs():
 def test_a_sweep_over_data_or_names_reports_every_folder(capsys):
     words = ["depth=8", "variant=plain", "name=a,b", *TINY]
     plan = make_plan(words)
-    execute(plan, Observer)
+    launch(preflight(plan), Observer)
     printing.print_results(plan)
     printed = capsys.readouterr().out
     assert [printed.count(f"finished  {name}") for name in "ab"] == [1, 1]

@@ -9,7 +9,7 @@ import resdepth.sweep.preflight
 import resdepth.sweep.run
 from resdepth.errors import ConfigError
 from resdepth.sweep.plan import make_plan
-from resdepth.sweep.preflight import estimate_seconds
+from resdepth.sweep.preflight import estimate_seconds, preflight
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
         ("device=cpu precision=tf32", r"precision=tf32: is CUDA's; on cpu choose fp32 or bf16"),
         (
             "results=/dev/null/x",
-            r"results=/dev/null/x: /dev/null/x/digits cannot be written to \(Not a directory\); say results=FOLDER",
+            r"results=/dev/null/x: /dev/null/x/digits cannot be written to \(Not a directory\); set results=FOLDER",
         ),
         ("data.validation=2000", r"data.validation=2000: leaves fewer than 2 training images"),
     ],
@@ -36,7 +36,7 @@ def test_the_estimate_grows_with_depth_and_length(monkeypatch):
     monkeypatch.setattr(resdepth.sweep.preflight, "_step_seconds", lambda _: 0.01)
 
     def seconds(*words):
-        return estimate_seconds(make_plan(["variant=plain", "device=cpu", *words]))
+        return estimate_seconds(preflight(make_plan(["variant=plain", "device=cpu", *words])))
 
     assert seconds("depth=8") == pytest.approx(0.01 * 12 * 20)
     assert seconds("depth=8", "recipe.epochs=2000") == pytest.approx(1 * 12 * 20)
@@ -45,4 +45,4 @@ def test_the_estimate_grows_with_depth_and_length(monkeypatch):
 
 
 def test_the_estimate_is_timed_on_the_device():
-    assert 0 < estimate_seconds(make_plan(["depth=8", "device=cpu"])) < 3600
+    assert 0 < estimate_seconds(preflight(make_plan(["depth=8", "device=cpu"]))) < 3600

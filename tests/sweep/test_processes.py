@@ -28,5 +28,5 @@ def test_a_run_that_fails_in_its_process_says_why_and_the_others_go_on(tmp_path)
     (plan.runs[0].directory / "checkpoint.pt").write_bytes(b"rubbish")
     failed, finished = processes.train_in_processes(plan.runs, 2, Observer())
     assert failed.state == "failed"
-    assert "is no checkpoint of this program" in failed.message
+    assert "is not a checkpoint of this program" in failed.message
     assert finished.state == "finished"

@@ -12,9 +12,10 @@ from support.runs import all_rows, metrics, train_here
 from resdepth.cli.printing import print_summary
 from resdepth.errors import ConfigError
 from resdepth.results.table import load_results
-from resdepth.sweep.launch import execute
+from resdepth.sweep.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
+from resdepth.sweep.preflight import preflight
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -23,7 +24,7 @@ RUN = "plain-8-s0,data.limit=128,recipe.epochs=4"
 
 
 def restart():
-    return execute(make_plan(WORDS, restart=True), Observer)
+    return launch(preflight(make_plan(WORDS, restart=True)), Observer)
 
 
 @pytest.mark.parametrize("command", ["sweep", "train"])
@@ -88,7 +89,7 @@ def test_a_restart_that_cannot_keep_the_old_run_leaves_it_where_it_is(tmp_path):
     before = all_rows(tmp_path)
     (tmp_path / "results" / "digits" / ".aside").write_text("a file")
     (line,) = lines_of(command_with(nothing, "sweep", *WORDS, "--restart", cwd=tmp_path), 1)
-    assert "cannot be kept in results/digits/.aside (File exists); mend that, or move it away" in line
+    assert "cannot be kept in results/digits/.aside (File exists); fix that, or move it away" in line
     assert all_rows(tmp_path) == before
 
 

@@ -18,9 +18,10 @@ from resdepth.report.plots import draw
 from resdepth.results import checkpoint
 from resdepth.results.metrics import read_rows
 from resdepth.results.table import load_results
-from resdepth.sweep.launch import execute
+from resdepth.sweep.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
+from resdepth.sweep.preflight import preflight
 from resdepth.sweep.run import train_run
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -85,8 +86,8 @@ def with_state(path, spoil):
 
 SPOILT = {
     "truncated": (lambda path: path.read_bytes()[:-1000], "the checkpoint is damaged"),
-    "a stump": (lambda path: path.read_bytes()[:10], "is no checkpoint of this program"),
-    "empty": (lambda path: b"", "is no checkpoint of this program"),
+    "a stump": (lambda path: path.read_bytes()[:10], "is not a checkpoint of this program"),
+    "empty": (lambda path: b"", "is not a checkpoint of this program"),
     "bit-flipped": (lambda path: flipped(path.read_bytes()), "the checkpoint is damaged"),
     "of another version": (
         lambda path: path.read_bytes().replace(b" 2 ", b" 3 ", 1),
@@ -107,7 +108,7 @@ SPOILT = {
 def test_a_damaged_checkpoint_fails_its_run_alone_and_without_it_the_run_starts_over(broken, whole, spoil, line):
     path = broken / "checkpoint.pt"
     path.write_bytes(spoil(path))
-    plain, residual = execute(make_plan(WORDS), Observer)
+    plain, residual = launch(preflight(make_plan(WORDS)), Observer)
     assert (plain.state, residual.state) == ("failed", "finished")
     assert plain.message.startswith(f"{path}: {line}")
     assert plain.message.endswith("remove it and its run starts over")
@@ -138,7 +139,7 @@ def test_a_checkpoint_of_another_run_is_refused(broken):
     train_here(*WORDS, "variant=residual", "keep_checkpoint=true")
     (other,) = broken.parent.glob("residual-*")
     (broken / "checkpoint.pt").write_bytes((other / "checkpoint.pt").read_bytes())
-    outcome, _ = execute(make_plan([*WORDS, "seed=0,1", "variant=plain"]), Observer)
+    outcome, _ = launch(preflight(make_plan([*WORDS, "seed=0,1", "variant=plain"])), Observer)
     assert "checkpoint.pt: is of another run (variant=residual there, plain here); remove it" in outcome.message
 
 
@@ -154,7 +155,7 @@ DAMAGES = {
     "a wrong type": (lambda t: t.replace(",plain,8,", ",plain,eight,", 1), "line 2: depth='eight': needs a whole"),
     "rows out of order": (in_order(0, 2, 1), "line 2 is epoch 2, not 1"),
     "NUL bytes": (lambda t: t.replace(",plain,", ",\0\0,", 1), r"line 2: variant='\x00\x00': needs a text"),
-    "empty": (lambda t: "", "holds no row, though the run has ended"),
+    "empty": (lambda t: "", "contains no row, though the run has ended"),
     "no text": (lambda t: t.encode().replace(b"plain", b"\xff\xfe", 1), "cannot be read ('utf-8' codec can't decode"),
 }
 
@@ -176,7 +177,7 @@ def test_every_damaged_csv_is_named_in_a_line_of_its_own_and_the_others_are_summ
         for line, folder, (_, expected) in zip(said, folders[:-1], DAMAGES.values(), strict=True):
             assert line.startswith(f"resdepth: {folder / 'metrics.csv'}: ")
             assert expected in line
-            assert any(remedy in line for remedy in ("mend it", "remove that line", "put the rows", "move "))
+            assert any(remedy in line for remedy in ("fix it", "remove that line", "put the rows", "move "))
     before = {folder: (folder / "metrics.csv").read_bytes() for folder in folders}
     (line,) = lines_of(command_with(nothing, "sweep", *words, cwd=tmp_path), 2)
     assert line.startswith(f"resdepth: {folders[0] / 'metrics.csv'}: ")
@@ -189,7 +190,7 @@ def test_a_run_is_not_continued_on_a_damaged_csv_and_is_once_it_is_mended(broken
     good = path.read_bytes()
     damage(path, DAMAGES[name][0])
     bad = path.read_bytes()
-    plain, residual = execute(make_plan(WORDS), Observer)
+    plain, residual = launch(preflight(make_plan(WORDS)), Observer)
     assert (plain.state, residual.state) == ("failed", "finished")
     assert plain.message.startswith(f"{path}: ")
     assert plain.message.endswith("; or remove checkpoint.pt to start the run over")

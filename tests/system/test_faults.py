@@ -14,9 +14,10 @@ from support.runs import all_rows
 
 import resdepth.sweep.plan
 import resdepth.sweep.run
-from resdepth.sweep.launch import execute
+from resdepth.sweep.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
+from resdepth.sweep.preflight import preflight
 
 pytestmark = posix
 
@@ -29,7 +30,7 @@ LONG = tuple(word.replace("epochs=4", "epochs=40") for word in WORDS)
 PLAIN, RESIDUAL = RUNS = [f"results/digits/{v}-8-s0,data.limit=128,recipe.epochs=4" for v in ("plain", "residual")]
 
 
-AGAIN = "mend that and say the same command again, which continues the run"
+AGAIN = "fix that and run the same command again, which continues the run"
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_on_a_full_disk_the_checkpoint_before_stays_and_the_run_goes_on_from_it(
 def test_figures_on_a_full_disk_are_not_drawn_by_halves(whole, tmp_path):
     done = command_with(file_size_limit(9000), "plot", whole / "results", "--out", tmp_path / "figures", cwd=tmp_path)
     (line,) = lines_of(done, 2)
-    assert line.endswith("/figures: cannot be written to (File too large); say --out FOLDER")
+    assert line.endswith("/figures: cannot be written to (File too large); use --out FOLDER")
     assert list((tmp_path / "figures").iterdir()) == []
 
 
@@ -160,7 +161,7 @@ def read_only():
         ("results", 0o555, WORDS, 2, "results=results: results/digits cannot be written to (Permission denied); say"),
         ("results/digits", 0o555, WORDS, 2, "results=results: results/digits cannot be written to (Permission denied)"),
         (PLAIN, 0o555, WORDS, 1, f"{PLAIN}: failed: "),
-        (PLAIN, 0o000, WORDS, 2, f"results=results: {PLAIN} cannot be used (Permission denied); say results=FOLDER"),
+        (PLAIN, 0o000, WORDS, 2, f"results=results: {PLAIN} cannot be used (Permission denied); set results=FOLDER"),
     ],
     ids=["the folder", "results", "the experiment", "the run", "the run, not even readable"],
 )  # fmt: skip
@@ -201,7 +202,7 @@ def test_a_net_too_wide_for_the_memory_fails_and_the_others_are_trained(tmp_path
     words = ("sweep", "depth=8", "variant=plain", "model.width=8,1024,16", "recipe.epochs=2", "data.limit=128", "-q")
     done = command_with(spare_600_megabytes, *words, "device=cpu", cwd=tmp_path)
     (line,) = lines_of(done, 1)
-    assert "model.width=1024,recipe.epochs=2: failed: out of memory on the device; say recipe.batch_size=64" in line
+    assert "model.width=1024,recipe.epochs=2: failed: out of memory on the device; use recipe.batch_size=64" in line
     assert [len(rows) for rows in all_rows(tmp_path).values()] == [2, 2]
 
 
@@ -215,6 +216,6 @@ def test_a_gpu_without_memory_fails_its_run_and_the_others_are_trained(tmp_path,
     monkeypatch.setattr(resdepth.sweep.run, "Trainer", runs_out_on_plain)
     monkeypatch.chdir(tmp_path)
     words = ("depth=8", "recipe.epochs=2", "data.limit=128", "device=cpu", "recipe.batch_size=3")
-    plain, residual = execute(make_plan(words), Observer)
-    assert plain.message == "out of memory on the device; say a smaller model.width or a lower depth"
+    plain, residual = launch(preflight(make_plan(words)), Observer)
+    assert plain.message == "out of memory on the device; use a smaller model.width or a lower depth"
     assert residual.state == "finished"

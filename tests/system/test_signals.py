@@ -39,7 +39,7 @@ def test_a_killed_process_fails_its_run_alone_and_the_same_command_continues_it(
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 1
     assert said.count("\n") == 1
-    assert "its process was killed by signal 9; say the same command again, which continues the run" in said
+    assert "its process was killed by signal 9; run the same command again, which continues the run" in said
     assert len(make_plan([*WORDS[1:], f"results={tmp_path / 'results'}"]).pending) == 1
     assert begin(tmp_path, *WORDS, "-q").wait(120) == 0
     assert all_rows(tmp_path / "results") == all_rows(whole / "results")

@@ -29,11 +29,11 @@ TRAIN = {
     "depth=8 hydra/launcher=nope": "hydra/launcher=nope: choose one of basic, joblib",
 }
 PLOT = {
-    "nowhere": "results=nowhere: is no folder",
+    "nowhere": "results=nowhere: is not a folder",
     ". --format pdf": "--format=pdf: choose one of png, svg",
     ". --metric speed": "--metric=speed: choose one of error, loss, clean",
     ". --x time": "--x=time: choose one of epoch, iteration",
-    ".": "results=.: holds no rows to plot",
+    ".": "results=.: contains no rows to plot",
     "--out": "Option '--out' requires an argument",
     "a b": "Got unexpected extra argument(s) (b); resdepth --help shows what there",
     (
@@ -49,22 +49,22 @@ PLOT = {
     ): "--metric=: choose one of error, loss, clean",
     "--x '": "--x=': choose one of epoch, iteration",
     "--metric": "Option '--metric' requires an argument; resdepth --help shows what there",
-    "/dev/null": "results=/dev/null: is no folder; name one that holds runs, such as",
+    "/dev/null": "results=/dev/null: is not a folder; name one that holds runs, such as",
     "a\x00b": "Invalid value for 'results': Value error, embedded null byte; resdepth",
-    ("a\nb",): "results=a\\nb: is no folder; name one that holds runs, such as results/",
-    "\udcff": "results=\\udcff: is no folder; name one that holds runs, such as",
-    ("",): "results=.: holds no rows to plot; make some with resdepth sweep",
+    ("a\nb",): "results=a\\nb: is not a folder; name one that holds runs, such as results/",
+    "\udcff": "results=\\udcff: is not a folder; name one that holds runs, such as",
+    ("",): "results=.: contains no rows to plot; make some with resdepth sweep",
     "--bogus": "No such option: --bogus (Possible options: --out); overrides are",
 }
 SUMMARY = {
-    ".": "results=.: holds no rows to sum up",
-    "nowhere": "results=nowhere: is no folder",
+    ".": "results=.: contains no rows to sum up",
+    "nowhere": "results=nowhere: is not a folder",
     "a b": "Got unexpected extra argument(s) (b); resdepth --help shows what there",
-    ("a\nb",): "results=a\\nb: is no folder; name one that holds runs, such as results/",
-    ("",): "results=.: holds no rows to sum up; make some with resdepth sweep",
+    ("a\nb",): "results=a\\nb: is not a folder; name one that holds runs, such as results/",
+    ("",): "results=.: contains no rows to sum up; make some with resdepth sweep",
     "--csv": "Option '--csv' requires an argument; resdepth --help shows what there",
     "--out x": "No such option: --out; overrides are written key=value, as in depth=20;",
-    "/dev/null": "results=/dev/null: is no folder; name one that holds runs, such as",
+    "/dev/null": "results=/dev/null: is not a folder; name one that holds runs, such as",
 }
 NO_COMMAND = {
     "swep": "No such command 'swep'",

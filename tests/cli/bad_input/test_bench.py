@@ -12,9 +12,9 @@ BENCH = {
     "depth=8 device=cpu precision=tf32": "precision=tf32: is CUDA's; on cpu choose fp32 or bf16",
     "depth=20000 model.width=512": "depth=20000: with model.width=512 and minibatches of 128 needs at least",
     "depth=8 hydra/launcher=joblib": "hydra/launcher=joblib: is for sweeps; a bench measures in this process",
-    "depth=8 --out /dev/null": "--out=/dev/null: exists and holds no bench; choose another folder",
-    "depth=8 --out /dev/null/x": "--out=/dev/null/x: cannot be written to (Not a directory); say --out FOLDER",
-    "depth=8 --sweep --out /dev/null/x": "--out=/dev/null/x: cannot be written to (Not a directory); say --out FOLDER",
+    "depth=8 --out /dev/null": "--out=/dev/null: exists and is not a bench; choose another folder",
+    "depth=8 --out /dev/null/x": "--out=/dev/null/x: cannot be written to (Not a directory); use --out FOLDER",
+    "depth=8 --sweep --out /dev/null/x": "--out=/dev/null/x: cannot be written to (Not a directory); use --out FOLDER",
     "data=npz": "data.path=None: data=npz needs data.path=the .npz file",
 }
 

@@ -15,7 +15,7 @@ def test_a_download_that_fails_is_one_line_and_the_next_try_gets_the_data(source
     words = ["sweep", f"data={source}", "data.root=root"]
     with serving(way) as server:
         OFFERS[source](monkeypatch, server)
-        check_refused(resdepth(*words), f"data={source}: not in root and not to be had (")
+        check_refused(resdepth(*words), f"data={source}: is not in root and cannot be downloaded (")
         assert not (tmp_path / "results").exists()
     with serving() as server:
         OFFERS[source](monkeypatch, server)
@@ -34,7 +34,6 @@ def test_what_was_unpacked_by_half_is_not_taken_for_good(source, resdepth, tmp_p
         file.write_bytes(file.read_bytes()[:1000])
         sources._loaded.clear()
         if source == "mnist":  # torchvision has no sum of the file, only of the archive
-            check_refused(
-                resdepth("sweep", "data=mnist", "data.root=root"), "data=mnist: not in root and not to be had ("
-            )
+            said = resdepth("sweep", "data=mnist", "data.root=root")
+            check_refused(said, "data=mnist: is not in root and cannot be downloaded (")
         assert np.array_equal(sources.load(config).train.images, whole.train.images)

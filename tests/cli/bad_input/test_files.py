@@ -67,7 +67,7 @@ CASES = [
     (content(lambda good: good[:200] + bytes(40) + good[240:]), NPZ, NO_NPZ),
     (content(lambda good: good[: len(good) // 2]), NPZ, NO_NPZ),
     (content(lambda good: b"PK\x03\x04" + bytes(99)), NPZ, NO_NPZ),
-    (one_array, NPZ, NO_NPZ + "it holds one array without a name); write it with numpy.savez"),
+    (one_array, NPZ, NO_NPZ + "it holds one unnamed array); write it with numpy.savez"),
     (declared, NPZ, NO_NPZ),
     (lambda folder, _: os.mkfifo(folder / "mine.npz"), NPZ, "data.path=mine.npz: is not a file; data=npz needs a file"),
     (lambda folder, _: (folder / "mine.npz").mkdir(), NPZ, "data.path=mine.npz: is not a file; data=npz needs a file"),
@@ -79,27 +79,27 @@ CASES = [
     (
         tree(lambda f: (f / "train/a/000.png").write_bytes(b"\x89PNG broken")),
         FOLDER,
-        "data.path=train/a/000.png: is no readable image (",
+        "data.path=train/a/000.png: cannot be read as an image (",
     ),
     (
         tree(lambda f: (f / "train/a/000.png").write_bytes(b"")),
         FOLDER,
-        "data.path=train/a/000.png: is no readable image (",
+        "data.path=train/a/000.png: cannot be read as an image (",
     ),
     (
         tree(lambda f: (f / "test/a/000.png").write_bytes((f / "test/a/000.png").read_bytes()[:60])),
         FOLDER,
-        "data.path=test/a/000.png: is no readable image (",
+        "data.path=test/a/000.png: cannot be read as an image (",
     ),
     (
         tree(lambda f: image(f / "train/a/000.png", size=(9, 8))),
         FOLDER,
-        "data.path=.: images differ in size: train/a/000.png is 9x8 and train/b/001.png 8x8; say data.size=N",
+        "data.path=.: images differ in size: train/a/000.png is 9x8 and train/b/001.png is 8x8; set data.size=N",
     ),
     (
         tree(lambda f: image(f / "test/b/001.png", size=(8, 9))),
         FOLDER,
-        "data.path=.: images differ in size: train/a/000.png is 8x8 and test/b/001.png 8x9",
+        "data.path=.: images differ in size: train/a/000.png is 8x8 and test/b/001.png is 8x9",
     ),
     (
         tree(lambda f: image(f / "test/d/000.png")),
@@ -129,7 +129,7 @@ CASES = [
         "sweep data=npz data.path=a.txt/x.npz",
         "data.path=a.txt/x.npz: does not exist; data=npz needs a file",
     ),
-    (put("a.txt"), "sweep data=npz data.path=a.txt", "data.path=a.txt: is no .npz of plain arrays ("),
+    (put("a.txt"), "sweep data=npz data.path=a.txt", "data.path=a.txt: is not an .npz file of plain arrays ("),
 ]
 
 

@@ -50,7 +50,7 @@ def without_rights(words, cwd):
 @pytest.mark.parametrize(
     ("prepare", "closed", "words", "line"),
     [
-        (spoilt(), "mine.npz", NPZ, "data.path=mine.npz: is no .npz of plain arrays ([Errno 13] Permission denied"),
+        (spoilt(), "mine.npz", NPZ, "data.path=mine.npz: is not an .npz file of plain arrays ([Errno 13] Permission"),
         (
             spoilt(),
             ".",
@@ -59,12 +59,12 @@ def without_rights(words, cwd):
         ),
         (tree(), "train", FOLDER, "data.path=train: Permission denied; needs train/<class>/*"),
         (tree(), "train/a", FOLDER, "data.path=train: Found no valid file for the classes a"),
-        (tree(), "train/a/000.png", FOLDER, "data.path=train/a/000.png: is no readable image ([Errno 13] Permission"),
+        (tree(), "train/a/000.png", FOLDER, "data.path=train/a/000.png: cannot be read as an image ([Errno 13]"),
         (
             put("results/x"),
             "results",
             "sweep",
-            "results=results: results/digits/plain-20-s0 cannot be used (Permission denied); say results=FOLDER",
+            "results=results: results/digits/plain-20-s0 cannot be used (Permission denied); set results=FOLDER",
         ),
         (run_of_ones_own(), "results", "plot results", "Invalid value for 'results': path 'results' is not readable; "),
         (

@@ -20,11 +20,11 @@ from support.commands import ROOT, command
         (None, ["sweep", "seed=range(0,100000000)"], "seed=range(0,100000000): makes a sweep of more than 10,000"),
         (None, ["sweep", "depth=20000", "model.width=4096"], "depth=20000: with model.width=4096"),
         (None, ["swep"], "No such command 'swep'"),
-        (None, ["plot", b"\xff"], "results=\\udcff: is no folder"),
-        (None, ["summary", "."], "results=.: holds no rows to sum up"),
+        (None, ["plot", b"\xff"], "results=\\udcff: is not a folder"),
+        (None, ["summary", "."], "results=.: contains no rows to sum up"),
         (declared, NPZ.split(), NO_NPZ),
         (put("results"), ["sweep"], "results=results: results/digits cannot be written to"),
-        (run_of_ones_own(outcome=b"{"), ["plot", "results"], "results=results: holds no rows to plot ("),
+        (run_of_ones_own(outcome=b"{"), ["plot", "results"], "results=results: contains no rows to plot ("),
     ],
 )  # fmt: skip
 def test_the_real_command_says_the_same(prepare, words, line, tmp_path, images):

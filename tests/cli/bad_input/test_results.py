@@ -7,7 +7,7 @@ CASES = [
     (
         put("results"),
         "sweep",
-        "results=results: results/digits cannot be written to (Not a directory); say results=FOLDER",
+        "results=results: results/digits cannot be written to (Not a directory); set results=FOLDER",
     ),
     (
         put("results"),
@@ -17,7 +17,7 @@ CASES = [
     (
         put("results/digits"),
         "sweep",
-        "results=results: results/digits cannot be written to (File exists); say results=FOLDER",
+        "results=results: results/digits cannot be written to (File exists); set results=FOLDER",
     ),
     (
         put("results/digits/residual-20-s0"),
@@ -53,7 +53,7 @@ CASES = [
     (
         both(run_of_ones_own(), put("results/digits/figures")),
         "plot results",
-        "--out=results/digits/figures: cannot be written to (File exists); say --out FOLDER",
+        "--out=results/digits/figures: cannot be written to (File exists); use --out FOLDER",
     ),
     (
         run_of_ones_own(),
@@ -63,7 +63,7 @@ CASES = [
     (run_of_ones_own(), "summary results --csv nowhere/x.csv", "--csv=nowhere/x.csv: cannot be written ("),
     (run_of_ones_own(), "summary results --csv results/digits/plain-8-s0/config.yaml/x", "--csv="),
     *[
-        (run_of_ones_own(**{stem: new}), words, f"results=results: holds no rows to {purpose} ({DIGITS}/{said}")
+        (run_of_ones_own(**{stem: new}), words, f"results=results: contains no rows to {purpose} ({DIGITS}/{said}")
         for words, purpose in (("summary results", "sum up"), ("plot results", "plot"))
         for stem, new, said in (
             ("metrics", b"nonsense\n", "metrics.csv: line 1 is not the header"),
