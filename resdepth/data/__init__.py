@@ -1,1 +1,1 @@
-"""Data sets: where images come from, how they lie on the device, how they vary."""
+"""Data sets: loading, validation, transfer to the device, augmentation."""

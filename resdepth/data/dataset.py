@@ -1,4 +1,4 @@
-"""What a data set is in memory, before it lies on a device. NumPy only."""
+"""Data sets in host memory, as NumPy arrays."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a net and a schedule must know of a data set, without its pixels."""
+    """The sizes of a data set that a net and a schedule depend on."""
 
     channels: int
     height: int

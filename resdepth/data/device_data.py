@@ -1,4 +1,4 @@
-"""A data set that lies on the device as one uint8 tensor per split; minibatches are drawn from it by index."""
+"""Data sets on the device: one uint8 tensor per split, from which minibatches are read by index."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resdepth.data.augment import crop_indices
 from resdepth.data.dataset import Dataset, Split
 
 
 @dataclass(frozen=True)
 class DeviceSplit:
-    """images (N, C, H, W) uint8 and labels (N,) int64, on the device."""
+    """images (N, C, H, W) uint8, labels (N,) int64, on the device."""
 
     images: Tensor
     labels: Tensor
@@ -25,11 +24,11 @@ class DeviceSplit:
 
 @dataclass(frozen=True)
 class DeviceData:
-    """Both splits, and the training split's statistics: images are (pixels / 255 - mean) / deviation.
+    """Both splits and the training split's statistics: images are normalised to (pixels / 255 - mean) / deviation.
 
-    mean (C, H, W) for `pixel_mean`, else (C, 1, 1); deviation (C, 1, 1). `padded` holds the training images once more,
-    padded by `pad` with zeros, a row of C pixels per position: (N * H' * W', C) uint8; `padded_mean` (H' * W', C) is
-    zero where they are.
+    mean (C, H, W) for `pixel_mean`, else (C, 1, 1); deviation (C, 1, 1). `padded` holds the training images padded with
+    `pad` zeros on each side, one row of C channels per pixel: (N * H' * W', C) uint8. `padded_mean` (H' * W', C) is
+    zero in the padding.
     """
 
     train: DeviceSplit
@@ -42,30 +41,31 @@ class DeviceData:
     padded_mean: Tensor
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Pixels (N, C, H, W) uint8 -> float32 of the same shape."""
+        """Normalise pixels: (N, C, H, W) uint8 -> float32 of the same shape."""
         return (pixels.float() / 255 - self.mean) / self.deviation
 
-    def minibatch(self, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """The minibatch of one step of an EpochOrder, (4, N) int64: images (N, C, H, W) float32, labels (N,).
+    def minibatch(self, order: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the minibatch of one step of `draw_order`, cropped and mirrored. He et al. 2015, section 4.2.
 
-        Cropped after the mean is subtracted, so that the padding is the mean image. The images are channels-last.
+        order (4, N) int64 -> images (N, C, H, W) float32, channels-last, and labels (N,) int64. The padding is zero
+        after the mean is subtracted.
         """
-        index, row, column, flip = drawn
         height, width = self.train.images.shape[2:]
-        position = crop_indices(row, column, flip, height, width, self.pad)
-        pixels = self.padded[index[:, None, None] * len(self.padded_mean) + position]
-        x = (pixels.float() / 255 - self.padded_mean[position]) / self.deviation.flatten()
-        return x.permute(0, 3, 1, 2), self.train.labels[index]
+        index, row, column, flip = order[:, :, None, None]
+        x = torch.arange(width, device=order.device)
+        x = column + torch.where(flip != 0, width - 1 - x, x)
+        y = row + torch.arange(height, device=order.device)[:, None]
+        position = y * (width + 2 * self.pad) + x  # (N, H, W), in the flattened padded image
+        pixels = self.padded[index * len(self.padded_mean) + position]
+        images = (pixels.float() / 255 - self.padded_mean[position]) / self.deviation.flatten()
+        return images.permute(0, 3, 1, 2), self.train.labels[order[0]]
 
 
 def to_device(data: Dataset, normalise: str, pad: int, device: torch.device) -> DeviceData:
-    """Move a data set to the device, with the statistics of its training split."""
+    """Copy a data set to the device and compute the statistics of its training split."""
     mean, deviation = (torch.from_numpy(part.astype(np.float32)).to(device) for part in _statistics(data, normalise))
     train, test = _move(data.train, device), _move(data.test, device)
-    channels = train.images.shape[1]
-    padded = F.pad(train.images, (pad, pad, pad, pad)).permute(0, 2, 3, 1).reshape(-1, channels)
-    whole_mean = F.pad(mean.expand(train.images.shape[1:]), (pad, pad, pad, pad))
-    padded_mean = whole_mean.permute(1, 2, 0).reshape(-1, channels)
+    padded, padded_mean = _pad(train.images, pad), _pad(mean.expand(1, *train.images.shape[1:]), pad)
     return DeviceData(train, test, data.classes, mean, deviation, pad, padded, padded_mean)
 
 
@@ -73,8 +73,13 @@ def _move(split: Split, device: torch.device) -> DeviceSplit:
     return DeviceSplit(torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device))
 
 
+def _pad(images: Tensor, pad: int) -> Tensor:
+    """(N, C, H, W) -> (N * H' * W', C): zero-padded, one row per pixel."""
+    return F.pad(images, (pad, pad, pad, pad)).permute(0, 2, 3, 1).reshape(-1, images.shape[1])
+
+
 def _statistics(data: Dataset, normalise: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation of pixels / 255. From integer sums on the host, so that every device has the same ones."""
+    """Return mean and deviation of pixels / 255, from integer sums on the host: the same for every device."""
     images = data.train.images
     channels = images.shape[1]
     ones = np.ones((channels, 1, 1))

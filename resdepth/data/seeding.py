@@ -1,4 +1,4 @@
-"""Generators as a function of seed and epoch."""
+"""Random generators as a function of seed and epoch."""
 
 import numpy as np
 import torch
@@ -7,6 +7,6 @@ INITIALISATION = 0  # epochs count from 1
 
 
 def generator(seed: int, epoch: int) -> torch.Generator:
-    """A CPU generator for one epoch, or for INITIALISATION: a pure function of its arguments, whatever the device."""
+    """Return a CPU generator for one epoch, or for INITIALISATION: the same on every device."""
     state = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))

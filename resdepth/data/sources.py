@@ -1,6 +1,6 @@
-"""Where images come from: every source as two splits of uint8 images. NumPy; torchvision when it is needed.
+"""Sources of data sets: each is loaded as two splits of uint8 images. torchvision is imported only where it is needed.
 
-To add a data set: an entry in LOADERS (and in `config.SOURCES`), a file in configs/data, and a recipe of the same name.
+To add one: an entry in LOADERS and in `config.schema.SOURCES`, a file in configs/data, and a recipe of the same name.
 """
 
 import http.client
@@ -15,7 +15,6 @@ from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,28 +25,30 @@ from resdepth.data.dataset import Dataset, Labels, Shape, Split, as_nchw
 from resdepth.data.user_data import load_folder, load_npz
 from resdepth.errors import DataError
 
-# The published sizes, so that planning need not download: (channels, height, width, classes, training images).
-_KNOWN = {
+# The published sizes, so that planning downloads nothing: channels, height, width, classes, training images.
+_SHAPES = {
     "digits": Shape(1, 8, 8, 10, 1_437),
     "cifar10": Shape(3, 32, 32, 10, 50_000),
     "cifar100": Shape(3, 32, 32, 100, 50_000),
     "mnist": Shape(1, 28, 28, 10, 60_000),
     "fashion_mnist": Shape(1, 28, 28, 10, 60_000),
 }
-# What torchvision raises where a server, an archive or a file in it is not what it should be.
-_NOT_TO_BE_HAD = (
+# Raised by torchvision for an unreachable server, a broken archive, or a broken file in it.
+_DOWNLOAD_ERRORS = (
     OSError, RuntimeError, EOFError, AssertionError, ValueError, KeyError, pickle.UnpicklingError,
     http.client.HTTPException, tarfile.TarError, zlib.error,
 )  # fmt: skip
-_SILENT_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 _TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
+_MAX_LOADED = 2
+_loaded: dict[DataConfig, Dataset] = {}
 
 
 def load(config: DataConfig) -> Dataset:
-    """The data set, `validation` held out and `limit` applied.
+    """Return the data set with `validation` held out and `limit` applied. The last two data sets are cached.
 
-    With `validation=N` the held-out images take the place of the test split, which stays unseen. Both choices are
-    balanced over the classes and do not depend on a seed. The last two data sets are kept. Raises DataError.
+    With `validation=N`, N training images replace the test split. Both choices are balanced over the classes and do not
+    depend on a seed. Raises DataError.
     """
     key = replace(config, name="", fingerprint="")
     if key not in _loaded:
@@ -56,71 +57,59 @@ def load(config: DataConfig) -> Dataset:
 
 
 def preload(config: DataConfig, data: Dataset) -> None:
-    """Have `load` return this data set; a process that loaded it hands it to another one so."""
-    while len(_loaded) >= _MOST_LOADED:
+    """Make `load` return this data set: a child process receives it from its parent."""
+    while len(_loaded) >= _MAX_LOADED:
         del _loaded[next(iter(_loaded))]
     _loaded[replace(config, name="", fingerprint="")] = data
 
 
-_loaded: dict[DataConfig, Dataset] = {}
-_MOST_LOADED = 2
-
-
 def _load(config: DataConfig) -> Dataset:
     whole = LOADERS[config.source](config)
+    _check_subset(config, whole.classes, len(whole.train.labels))
     train, test = whole.train, whole.test
     if config.validation:
-        _check_validation(config, len(train.labels))
         held_out = _balanced(train.labels, config.validation)
         train, test = train.take(np.setdiff1d(np.arange(len(train.labels)), held_out)), train.take(held_out)
     if config.limit is not None:
-        _check_limit(config, whole.classes)
         train, test = (split.take(_balanced(split.labels, config.limit)) for split in (train, test))
     return Dataset(train, test, whole.classes)
 
 
 def shape(config: DataConfig) -> Shape:
-    """The data set's sizes. A published data set is not downloaded for it."""
-    known = _KNOWN.get(config.source)
-    if known is not None:
-        _check_limit(config, known.classes)
-        _check_validation(config, known.train_images)
+    """Return the data set's sizes. A published data set is not downloaded for it."""
+    known = _SHAPES.get(config.source)
     if known is None:
         data = load(config)
         count, channels, height, width = data.train.images.shape
         return Shape(channels, height, width, data.classes, count)
+    _check_subset(config, known.classes, known.train_images)
     count = known.train_images - config.validation
-    count = min(count, config.limit) if config.limit is not None else count
-    return Shape(known.channels, known.height, known.width, known.classes, count)
+    return replace(known, train_images=min(count, config.limit or count))
 
 
-def _check_limit(config: DataConfig, classes: int) -> None:
+def _check_subset(config: DataConfig, classes: int, images: int) -> None:
     if config.limit is not None and config.limit < classes:
         raise DataError("data.limit", config.limit, f"leaves a class without an image; at least {classes}")
-
-
-def _check_validation(config: DataConfig, images: int) -> None:
-    if config.validation > images - 2:
+    if config.validation and config.validation > images - 2:
         remedy = f"leaves fewer than 2 training images; at most {images - 2}"
         raise DataError("data.validation", config.validation, remedy)
 
 
 @lru_cache
 def fingerprint(config: DataConfig) -> str:
-    """SHA-256 of a user's own images and labels, wherever they lie; empty for data that come by name."""
+    """Return the SHA-256 of a user's images and labels, whatever their path; "" for a published data set."""
     if config.source not in OWN_SOURCES:
         return ""
     data = load(config)
     digest = sha256()
     for split in (data.train, data.test):
-        digest.update(repr(split.images.shape).encode())
-        digest.update(split.images.tobytes())
-        digest.update(split.labels.tobytes())
+        for part in (repr(split.images.shape).encode(), split.images.tobytes(), split.labels.tobytes()):
+            digest.update(part)
     return digest.hexdigest()
 
 
 def _balanced(labels: Labels, count: int) -> NDArray[np.intp]:
-    """At most `count` indices, in order, with as equal a share of each class as there is: first of each, second, ..."""
+    """Return at most `count` sorted indices, balanced over the classes: the first of each, the second of each, ..."""
     occurrence = np.empty(len(labels), dtype=np.intp)
     for label in np.unique(labels):
         where = np.flatnonzero(labels == label)
@@ -129,7 +118,7 @@ def _balanced(labels: Labels, count: int) -> NDArray[np.intp]:
 
 
 def _digits(_: DataConfig) -> Dataset:
-    """Scikit-learn's bundled 8x8 digits, 1,797 images; a fixed stratified split of 1,437 and 360."""
+    """Load scikit-learn's 1,797 bundled 8x8 digits, in a fixed stratified split of 1,437 and 360."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -141,7 +130,7 @@ def _digits(_: DataConfig) -> Dataset:
 
 
 def _torchvision(config: DataConfig) -> Dataset:
-    """A data set that torchvision downloads (with its MD5 check) and keeps below `data.root`."""
+    """Load a data set with torchvision, which downloads it to `data.root` and verifies its MD5."""
     from torchvision import datasets
 
     kind = getattr(datasets, _TORCHVISION[config.source])
@@ -149,37 +138,32 @@ def _torchvision(config: DataConfig) -> Dataset:
     try:
         with _downloading():
             parts = [kind(root, train=train, download=config.download) for train in (True, False)]
-    except _NOT_TO_BE_HAD as error:
+    except _DOWNLOAD_ERRORS as error:
         if config.download:
-            _remove_unpacked(root / kind.__name__ / "raw")
+            # torchvision verifies an MNIST's archives, not the files unpacked from them, which may be incomplete.
+            for archive in (root / kind.__name__ / "raw").glob("*.gz"):
+                with suppress(OSError):
+                    archive.with_suffix("").unlink(missing_ok=True)
         first = " ".join(str(error).split()).rstrip(".")[:160] or type(error).__name__
-        raise DataError(
-            "data",
-            config.source,
-            f"not in {root} and not to be had ({first}); go online, or say data.root=FOLDER that holds it, "
-            "data=npz data.path=FILE, or data=digits, which needs no download",
-        ) from error
+        remedy = (
+            "connect to the internet, set data.root=FOLDER that holds it, or use data=npz data.path=FILE or data=digits"
+        )
+        problem = f"is not in {root} and cannot be downloaded ({first})"
+        raise DataError("data", config.source, f"{problem}; {remedy}") from error
     train, test = (Split(as_nchw(np.asarray(p.data)), np.asarray(p.targets, dtype=np.int64)) for p in parts)
-    return Dataset(train, test, classes=_KNOWN[config.source].classes)
+    return Dataset(train, test, classes=_SHAPES[config.source].classes)
 
 
 @contextmanager
 def _downloading() -> Iterator[None]:
-    """Give up on a server that falls silent; show torchvision's progress bar to a terminal only."""
+    """Set a timeout for downloads; show torchvision's progress bar on a terminal only."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SILENT_SECONDS)
+    socket.setdefaulttimeout(_TIMEOUT_SECONDS)
     try:
         with nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO()):
             yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _remove_unpacked(folder: Path) -> None:
-    """Remove what may have been unpacked by half: torchvision checks an MNIST's archives, not its files."""
-    for archive in folder.glob("*.gz"):
-        with suppress(OSError):
-            archive.with_suffix("").unlink(missing_ok=True)
 
 
 LOADERS: dict[str, Callable[[DataConfig], Dataset]] = {

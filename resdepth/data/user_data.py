@@ -1,4 +1,4 @@
-"""A user's own images: one .npz file, or a folder of image files. Everything about them is checked here, once.
+"""User data: one .npz file, or a folder of image files, fully validated here.
 
 Raises DataError, which names the file, what is wrong with it and the remedy.
 """
@@ -19,58 +19,52 @@ from resdepth.config.schema import DataConfig
 from resdepth.data.dataset import Dataset, Images, Labels, Split, as_nchw
 from resdepth.errors import DataError
 
-# What a file that is not what it says makes NumPy, zipfile and zlib raise.
-_UNREADABLE = (
-    OSError, ValueError, EOFError, RuntimeError, NotImplementedError, MemoryError, zipfile.BadZipFile, zlib.error
-)  # fmt: skip
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+# Raised by NumPy, zipfile and zlib for a file that is not a valid .npz.
+_READ_ERRORS = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 def load_npz(config: DataConfig) -> Dataset:
-    """A .npz file in Keras' layout: x_train (N, H, W[, C]), y_train (N,), x_test, y_test. Never unpickled."""
-    path = _existing(config, is_folder=False)
+    """Load a .npz file in Keras' layout: x_train (N, H, W[, C]), y_train (N,), x_test, y_test. Never unpickles."""
+    path = _existing(config, "a file")
     try:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, NpzFile):
-            raise ValueError("it holds one array without a name")
+            raise ValueError("it holds one unnamed array")
         with archive:
-            missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in archive.files]
+            missing = ", ".join(key for key in _ARRAYS if key not in archive.files)
             if missing:
                 has = ", ".join(archive.files) or "nothing"
-                raise DataError("data.path", path, f"lacks {', '.join(missing)} (has {has}); save all four arrays")
-            _require_memory(path, _unpacked_bytes(archive))
-            arrays = {key: archive[key] for key in ("x_train", "y_train", "x_test", "y_test")}
-    except _UNREADABLE as error:
+                raise _error(path, f"lacks {missing} (has {has}); save all four arrays")
+            members = archive.zip.infolist() if archive.zip else []
+            _require_memory(path, sum(member.file_size for member in members))
+            x_train, y_train, x_test, y_test = (archive[key] for key in _ARRAYS)
+    except _READ_ERRORS as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            "data.path", path, f"is no .npz of plain arrays ({first}); write it with numpy.savez"
-        ) from error
-    splits = {s: _checked(path, s, arrays[f"x_{s}"], arrays[f"y_{s}"]) for s in ("train", "test")}
-    train, test = splits["train"], splits["test"]
+        raise _error(path, f"is not an .npz file of plain arrays ({first}); write it with numpy.savez") from error
+    train, test = _validate(path, "train", x_train, y_train), _validate(path, "test", x_test, y_test)
     if train.images.shape[1:] != test.images.shape[1:]:
         sizes = f"{train.images.shape[1:]} and {test.images.shape[1:]}"
-        raise DataError("data.path", path, f"x_train and x_test hold images of different shapes, {sizes}")
+        raise _error(path, f"x_train and x_test hold images of different shapes, {sizes}")
     return Dataset(train, test, classes=_count_classes(path, train.labels, test.labels))
 
 
-def _checked(path: Path, split: str, images: NDArray[Any], labels: NDArray[Any]) -> Split:
-    def bad(remedy: str) -> DataError:
-        return DataError("data.path", path, remedy)
-
+def _validate(path: Path, split: str, images: NDArray[Any], labels: NDArray[Any]) -> Split:
     if images.ndim not in (3, 4) or 0 in images.shape:
-        raise bad(f"x_{split} has shape {images.shape}; needs (N, H, W) or (N, H, W, C), none of them 0")
+        raise _error(path, f"x_{split} has shape {images.shape}; needs (N, H, W) or (N, H, W, C), none of them 0")
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3, 4):
-        raise bad(f"x_{split} has shape {images.shape}, channels first; transpose it to (N, H, W, C)")
+        raise _error(path, f"x_{split} has shape {images.shape}, channels first; transpose it to (N, H, W, C)")
     labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
-        raise bad(
-            f"y_{split} has shape {labels.shape}, {labels.dtype}; needs {len(images)} whole numbers, one an image"
-        )
+        needs = f"needs {len(images)} whole numbers, one per image"
+        raise _error(path, f"y_{split} has shape {labels.shape}, {labels.dtype}; {needs}")
+    needs = "needs numbers from 0 to 255, or from 0 to 1"
     if not (np.issubdtype(images.dtype, np.integer) or np.issubdtype(images.dtype, np.floating)):
-        raise bad(f"x_{split} holds {images.dtype}; needs numbers from 0 to 255, or from 0 to 1")
+        raise _error(path, f"x_{split} holds {images.dtype}; {needs}")
     if images.dtype != np.uint8:
         low, high = float(images.min()), float(images.max())
         if not (low >= 0 and high <= 255):  # false for NaN as well
-            raise bad(f"x_{split} holds pixels from {low:g} to {high:g}; needs numbers from 0 to 255, or from 0 to 1")
+            raise _error(path, f"x_{split} holds pixels from {low:g} to {high:g}; {needs}")
         scale = 255.0 if np.issubdtype(images.dtype, np.floating) and high <= 1 else 1.0
         images = np.round(images * scale).astype(np.uint8)
     return Split(as_nchw(images), labels.astype(np.int64))
@@ -79,73 +73,58 @@ def _checked(path: Path, split: str, images: NDArray[Any], labels: NDArray[Any])
 def _count_classes(path: Path, train: Labels, test: Labels) -> int:
     classes = int(train.max()) + 1
     if train.min() < 0 or test.min() < 0:
-        raise DataError("data.path", path, f"a label is {min(train.min(), test.min())}; number the classes from 0")
+        raise _error(path, f"a label is {min(train.min(), test.min())}; number the classes from 0")
     if len(np.unique(train)) < classes:
         empty = int(np.setdiff1d(np.arange(min(classes, len(train) + 1)), train)[0])
-        raise DataError(
-            "data.path", path, f"class {empty} of {classes} has no training image; number them without gaps"
-        )
+        raise _error(path, f"class {empty} of {classes} has no training image; number them without gaps")
     if classes < 2 or test.max() >= classes:
-        raise DataError(
-            "data.path", path, f"y_train has {classes} classes and y_test a {test.max()}; both need the same"
-        )
+        raise _error(path, f"y_train has {classes} classes and y_test a {test.max()}; both need the same")
     return classes
 
 
 def load_folder(config: DataConfig) -> Dataset:
-    """A folder train/<class>/* and test/<class>/* of images (torchvision's ImageFolder).
+    """Load images from train/<class>/* and test/<class>/* (torchvision's ImageFolder).
 
-    The images are ordered by file name, then class, so that a set unpacked from one file keeps that file's order.
+    They are ordered by file name, then class, so that a set unpacked from one file keeps that file's order.
     """
     from torchvision.datasets import ImageFolder
 
-    path = _existing(config, is_folder=True)
+    path = _existing(config, "a folder")
     trees = []
     for split in ("train", "test"):
         if not (path / split).is_dir():
-            raise DataError("data.path", path, f"has no folder {split}/; needs train/<class>/* and test/<class>/*")
+            raise _error(path, f"has no folder {split}/; needs train/<class>/* and test/<class>/*")
         try:
             trees.append(ImageFolder(str(path / split)))
         except OSError as error:
             reason = error.strerror or str(error).splitlines()[0].rstrip(".")
-            raise DataError("data.path", path / split, f"{reason}; needs {split}/<class>/* in every class") from error
+            raise _error(path / split, f"{reason}; needs {split}/<class>/* in every class") from error
     train, test = trees
     if train.classes != test.classes:
         odd = ", ".join(sorted(set(train.classes) ^ set(test.classes)))
-        raise DataError("data.path", path, f"train/ and test/ must hold the same classes; only one has {odd}")
+        raise _error(path, f"train/ and test/ must hold the same classes; only one has {odd}")
     if len(train.classes) < 2:
-        raise DataError("data.path", path, f"train/ holds one class ({train.classes[0]}); needs at least two")
-    seen: tuple[tuple[int, ...], str] | None = None
-    splits: list[Split] = []
+        raise _error(path, f"train/ holds one class ({train.classes[0]}); needs at least two")
+    first_file = train.samples[0][0]
+    first = _read_image(first_file, config.size)
+    _require_memory(path, (len(train.samples) + len(test.samples)) * first.nbytes)
+    splits = []
     for tree in trees:
-        if not splits:
-            count = sum(len(tree.samples) for tree in trees)
-            _require_memory(path, count * _read_image(tree.samples[0][0], config.size).nbytes)
         samples = sorted(tree.samples, key=lambda sample: (Path(sample[0]).name, sample[1]))
-        images = []
-        for file, _label in samples:
+        images = np.empty((len(samples), *first.shape), dtype=np.uint8)
+        for i, (file, _) in enumerate(samples):
             image = _read_image(file, config.size)
-            seen = seen or (image.shape, file)
-            if image.shape != seen[0]:
-                sizes = f"{seen[1]} is {seen[0][1]}x{seen[0][0]} and {file} {image.shape[1]}x{image.shape[0]}"
-                raise DataError("data.path", path, f"images differ in size: {sizes}; say data.size=N to resize all")
-            images.append(image)
-        splits.append(Split(as_nchw(np.stack(images)), np.array([label for _, label in samples], dtype=np.int64)))
+            if image.shape != first.shape:
+                both = ((first_file, first), (file, image))
+                sizes = " and ".join(f"{name} is {array.shape[1]}x{array.shape[0]}" for name, array in both)
+                raise _error(path, f"images differ in size: {sizes}; set data.size=N to resize all")
+            images[i] = image
+        splits.append(Split(as_nchw(images), np.array([label for _, label in samples], dtype=np.int64)))
     return Dataset(splits[0], splits[1], classes=len(train.classes))
 
 
-def _unpacked_bytes(archive: NpzFile) -> int:
-    return sum(member.file_size for member in archive.zip.infolist()) if archive.zip else 0
-
-
-def _require_memory(path: Path, size: int) -> None:
-    there = host.host_bytes()
-    if size > there:
-        sizes = f"holds {host.format_bytes(size)} of images and this machine has {host.format_bytes(there)} of memory"
-        raise DataError("data.path", path, f"{sizes}; use fewer or smaller images")
-
-
 def _read_image(file: str, size: int | None) -> Images:
+    """Read one image file as RGB, (H, W, 3), resized to `size` x `size` if it is set."""
     from PIL import Image
 
     try:
@@ -155,14 +134,24 @@ def _read_image(file: str, size: int | None) -> Images:
                 rgb = image.convert("RGB")
                 return np.asarray(rgb if size is None else rgb.resize((size, size), Image.Resampling.BILINEAR))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError("data.path", file, f"is no readable image ({error}); mend or remove the file") from error
+        raise _error(file, f"cannot be read as an image ({error}); fix or remove the file") from error
 
 
-def _existing(config: DataConfig, *, is_folder: bool) -> Path:
+def _existing(config: DataConfig, kind: str) -> Path:
+    """Return `data.path`. Raises DataError unless it is of the kind, "a file" or "a folder"."""
     path = expand_path("data.path", config.path or "")
-    # A pipe or a device is none either: reading it might never end.
-    if not (path.is_dir() if is_folder else path.is_file()):
-        what = "a folder" if is_folder else "a file"
-        remedy = f"is not {what}" if path.exists() else "does not exist"
-        raise DataError("data.path", path, f"{remedy}; data={config.source} needs {what}")
+    # Pipes and devices are not files: reading one might never end.
+    if not (path.is_dir() if kind == "a folder" else path.is_file()):
+        problem = f"is not {kind}" if path.exists() else "does not exist"
+        raise _error(path, f"{problem}; data={config.source} needs {kind}")
     return path
+
+
+def _require_memory(path: Path, size: int) -> None:
+    if size > host.host_bytes():
+        sizes = f"{host.format_bytes(size)} of images and this machine has {host.format_bytes(host.host_bytes())}"
+        raise _error(path, f"holds {sizes} of memory; use fewer or smaller images")
+
+
+def _error(path: Path | str, problem: str) -> DataError:
+    return DataError("data.path", path, problem)

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resdepth.config.schema import RecipeConfig
-from resdepth.data.augment import EpochOrder
 from resdepth.data.device_data import DeviceData
 from resdepth.training.cuda_graph import CudaGraph
 from resdepth.training.sgd import SGD
@@ -59,7 +58,7 @@ class Step:
         """The run's own stream as the current one, where the device has streams."""
         return torch.cuda.stream(self.stream) if self.stream is not None else contextlib.nullcontext()
 
-    def begin_epoch(self, order: EpochOrder, rates: Sequence[float]) -> None:
+    def begin_epoch(self, order: Tensor, rates: Sequence[float]) -> None:
         """Start over at the first minibatch of `order`, with the learning rate of each step."""
         self._done = 0
         self.net.train()
@@ -67,7 +66,7 @@ class Step:
             # What was prepared elsewhere: the net and its state, the data.
             self.stream.wait_stream(torch.cuda.default_stream(self._device))
         with self.on_stream():
-            self._drawn[: len(order.drawn)].copy_(order.drawn)
+            self._drawn[: len(order)].copy_(order)
             self._rates[: len(rates)].copy_(torch.tensor(rates))
             for counter in (self._position, self._loss_sum, self._error_count):
                 counter.zero_()

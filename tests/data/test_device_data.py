@@ -45,10 +45,11 @@ def test_per_pixel_mean_is_subtracted_before_padding():
     images = np.random.default_rng(0).integers(0, 256, (50, 3, 8, 8)).astype(np.uint8)
     data = resident(images, "pixel_mean", pad=4)
     assert np.allclose(data.mean.numpy(), images.mean(axis=0) / 255, atol=1e-6)
-    order = draw_order(0, 1, 50, 50, 1, pad=4, flip=False)
-    x, _ = data.minibatch(order.drawn[0])
-    normal = (images[order.index[0]] / 255 - images.mean(axis=0) / 255).astype(np.float32)
-    expected = slowly(normal, order.row[0], order.column[0], order.flip[0], 4)
+    order = draw_order(0, 1, 50, 50, 1, pad=4, flip=False)[0]
+    x, _ = data.minibatch(order)
+    index, row, column, flip = order
+    normal = (images[index] / 255 - images.mean(axis=0) / 255).astype(np.float32)
+    expected = slowly(normal, row, column, flip, 4)
     assert np.allclose(x.numpy(), expected, atol=1e-6)
 
 
