@@ -1,4 +1,4 @@
-"""bench.png from bench.csv."""
+"""The figure of a benchmark, drawn from bench.csv."""
 
 from pathlib import Path
 
@@ -10,20 +10,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, StrMethodFormatter
 
 from resdepth.bench.rows import BASELINE
-from resdepth.report.style import STYLE
+from resdepth.report.style import PALETTE, STYLE
 
-# Okabe and Ito's colours, told apart by the colour-blind.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_COLOURS = (PALETTE[1], PALETTE[0], *PALETTE[2:], "#000000")
 _STYLES = {"plain": "--", "residual": "-"}
 
 
 def draw(csv: Path) -> Figure:
-    """Time a step, its ratio to the floor, and memory, against depth: a line per engine, precision and variant."""
+    """Plot step time (ms), its ratio to the larger floor and peak memory (MiB) against depth.
+
+    One line per combination of engine, precision, number of concurrent runs and variant.
+    """
     rows = pd.read_csv(csv, keep_default_na=True)
     rows = rows[rows.step_ms.notna()]
     rows["floor_ms"] = rows[["bytes_floor_ms", "operations_floor_ms"]].max(axis=1)
     rows["ratio"] = rows.step_ms / rows.floor_ms
-    rows["line"] = [_name(row) for _, row in rows.iterrows()]
+    rows["line"] = [_line_name(row) for _, row in rows.iterrows()]
     with matplotlib.rc_context(STYLE):
         figure, panels = plt.subplots(1, 3, figsize=(13.5, 4.2))
         titles = {
@@ -44,7 +46,7 @@ def draw(csv: Path) -> Figure:
     return figure
 
 
-def _name(row: pd.Series) -> str:
+def _line_name(row: pd.Series) -> str:
     together = f", {row.at_once} at once" if row.at_once > 1 else ""
     recomputed = ", checkpointing" if row.gradient_checkpointing else ""
     return f"{row.engine}, {row.precision}{together}{recomputed}"
@@ -62,7 +64,7 @@ def _draw_panel(panel: Axes, rows: pd.DataFrame, column: str) -> None:
     panel.set_xticks(depths, [str(d) for d in depths])
     panel.xaxis.set_minor_locator(NullLocator())
     panel.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    # Over less than a decade the marks between the powers of ten are labelled too.
+    # Less than a decade holds too few powers of ten, so the minor ticks are labelled too.
     is_narrow = rows[column].max() < 10 * rows[column].min()
     panel.yaxis.set_minor_formatter(StrMethodFormatter("{x:,g}") if is_narrow else NullFormatter())
     panel.set_xlabel("depth (layers)")

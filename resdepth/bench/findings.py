@@ -1,4 +1,4 @@
-"""What a bench shows: a table while it runs, its findings in words, and the figure. Reads bench.csv; no torch."""
+"""Benchmark results as text: one line per measurement, and comparisons between them. Needs no torch."""
 
 from collections.abc import Sequence
 
@@ -6,41 +6,41 @@ from resdepth.bench.rows import BASELINE, StepCost, SweepTime
 
 
 def line(cost: StepCost) -> str:
-    """A measurement in one line."""
-    what = _what(cost) + (f", {cost.at_once} at once" if cost.at_once > 1 else "")
+    """Return one line for a measured step: time, images per second, peak memory, ratio to the floor."""
+    what = _describe(cost) + (f", {cost.at_once} at once" if cost.at_once > 1 else "")
     if cost.note:
         return f"{what}: {cost.note}"
-    spread = f"{_ms(cost.step_ms)} ms a step ({_ms(cost.step_ms_low)} to {_ms(cost.step_ms_high)})"
+    spread = f"{_format_ms(cost.step_ms)} ms a step ({_format_ms(cost.step_ms_low)} to {_format_ms(cost.step_ms_high)})"
     floor = f"{cost.ratio_to_floor:.1f} times the floor"
     return f"{what}: {spread}, {cost.images_per_second:,.0f} images/s, {cost.peak_memory_mib:,.0f} MiB, {floor}"
 
 
-def _what(cost: StepCost) -> str:
+def _describe(cost: StepCost) -> str:
     recomputed = ", gradient checkpointing" if cost.gradient_checkpointing else ""
     return f"{cost.variant}-{cost.depth}, {cost.engine}, {cost.precision}{recomputed}"
 
 
-def _ms(value: float) -> str:
-    """Three digits, or all before the point."""
+def _format_ms(value: float) -> str:
+    """Format milliseconds with three significant digits, or all digits of the integer part."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def sweep_line(row: SweepTime) -> str:
-    """A timed sweep in one line."""
+    """Return one line for a timed sweep: wall time and its ratio to the plain loop."""
     share = "" if row.ratio == 1 else f", {row.ratio:.2f} of the plain loop's time"
     return f"{row.way}: {row.seconds:.1f} s{share}"
 
 
 def findings(costs: Sequence[StepCost]) -> list[str]:
-    """Each net's step beside the usual loop's, and what several at once gain."""
+    """Compare each net's step with the usual loop's, and concurrent runs with a single one, one line each."""
     lines = []
     for cost in costs:
-        beside = [c for c in costs if (c.variant, c.depth, c.data) == (cost.variant, cost.depth, cost.data)]
-        name = _what(cost)
-        for baseline in (c for c in beside if c.engine == BASELINE and cost.engine != BASELINE and cost.at_once == 1):
+        same_net = [c for c in costs if (c.variant, c.depth, c.data) == (cost.variant, cost.depth, cost.data)]
+        name = _describe(cost)
+        for baseline in (c for c in same_net if c.engine == BASELINE and cost.engine != BASELINE and cost.at_once == 1):
             share = f"{cost.step_ms / baseline.step_ms:.2f} of the usual loop's step ({baseline.precision})"
             lines.append(f"{name}: {share}, {cost.ratio_to_floor:.1f} times the floor")
-        same = [c for c in beside if _what(c) == name and c.at_once == 1]
+        same = [c for c in same_net if _describe(c) == name and c.at_once == 1]
         if cost.at_once > 1 and same:
             gain = cost.images_per_second / same[0].images_per_second
             lines.append(f"{name}: {cost.at_once} at once train {gain:.2f} times as many images a second as one")

@@ -1,7 +1,6 @@
-"""Which runs belong together: an experiment's runs split by every key in which they differ, seeds alone pooled."""
+"""Group an experiment's runs for comparison: one group per combination of the keys that vary; only seeds are pooled."""
 
 import re
-import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,68 +11,63 @@ from resdepth.results.run_directory import safe_name
 from resdepth.variants import VARIANTS
 
 LEARNING_RATE = "recipe.lr"
-# Told apart on the panels and axes of every figure. A shortcut is told by the configuration's key.
+# Shown by the panels and axes of every figure. The shortcut is compared by its configuration key instead.
 _AXES = ("variant", "depth", "seed", "shortcut")
-# What a title says in words of its own.
+# Keys that a title shows in a fixed place or not at all.
 _IN_TITLE = (LEARNING_RATE, "recipe.epochs", "recipe.iterations", "recipe.name", "dataset", "data", "recipe", "content")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The runs of one experiment that differ in nothing but variant, depth and seed."""
+    """Runs of one experiment that differ in nothing but variant, depth and seed.
+
+    `keys` holds the values that distinguish this comparison from the experiment's others; `rows` has the columns of
+    `load_results`, one row per epoch.
+    """
 
     experiment: str
-    keys: dict[str, Any]  # what tells this setting from the experiment's others
+    keys: dict[str, Any]
     rows: pd.DataFrame
 
     @property
     def label(self) -> str:
-        """The keys as a file's name has them: recipe.lr=0.05,recipe.epochs=20; empty for an only setting."""
-        return safe_name(",".join(f"{key}={_spell(value)}" for key, value in self.keys.items()))
+        """The keys for use in a file name: recipe.lr=0.05,recipe.epochs=20; empty if there is only one comparison."""
+        return safe_name(",".join(f"{key}={_format_value(value)}" for key, value in self.keys.items()))
 
     @property
     def title(self) -> str:
-        """Data set, recipe, what of it is not the default, and seeds, in words."""
+        """Data set, recipe, learning rate, length, other differences from the defaults, and seeds."""
         first, seeds = self.rows.iloc[0], sorted(self.rows.seed.unique())
         rates = self.rows[LEARNING_RATE].unique()
         parts = [f"rate {rates[0]:g}"] if len(rates) == 1 else []
-        parts += [_length(first), *self._differences()]
+        parts += [_format_length(first), *self._differences()]
         count = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
         return f"{first.dataset}, recipe {first['recipe.name']} ({', '.join(parts)}), {count}"
 
-    def wrapped_title(self, width: int, more: str = "") -> str:
-        """The title in lines of at most `width` characters."""
-        return textwrap.fill(self.title + more, width)
-
     def _differences(self) -> list[str]:
-        """What the runs' directories name beside the axes, and what tells this setting from others: model.width 24."""
+        """Keys and values in the names of the runs' directories, and those of `keys`, such as "model.width 24"."""
         found: dict[str, set[str]] = {}
-        is_cut = False
         for run in self.rows.run.unique():
             for key, _, value in (part.partition("=") for part in run.split(",")[1:]):
                 found.setdefault(key, set()).add(value)
-                is_cut = is_cut or not value
-        found |= {key: {_spell(value)} for key, value in self.keys.items()}
-        said = [
-            f"{k.removeprefix('recipe.')} {' and '.join(sorted(v))}" for k, v in found.items() if self._is_said(k, v)
-        ]
-        return [*said, "..."] if is_cut else said
-
-    @staticmethod
-    def _is_said(key: str, values: set[str]) -> bool:
-        return key not in _IN_TITLE and "" not in values
+        # A long directory name ends in a cut-off key, without a value.
+        is_cut = any("" in values for values in found.values())
+        found |= {key: {_format_value(value)} for key, value in self.keys.items()}
+        shown = {key: values for key, values in found.items() if key not in _IN_TITLE and "" not in values}
+        parts = [f"{key.removeprefix('recipe.')} {' and '.join(sorted(values))}" for key, values in shown.items()]
+        return [*parts, "..."] if is_cut else parts
 
 
-def _spell(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if pd.isna(value):
         return "none"
     if isinstance(value, float):
         return f"{value:g}"
-    # A fingerprint of 64 digits is told by its first eight, as a run's directory does.
+    # A SHA-256 fingerprint is shortened to eight digits, as in a run's directory name.
     return str(value)[:8] if re.fullmatch(r"[0-9a-f]{64}", str(value)) else str(value)
 
 
-def _length(row: "pd.Series[Any]") -> str:
+def _format_length(row: "pd.Series[Any]") -> str:
     epochs, iterations = row.get("recipe.epochs"), row.get("recipe.iterations")
     if pd.notna(epochs):
         return f"{epochs:.0f} epoch{'' if epochs == 1 else 's'}"
@@ -81,9 +75,9 @@ def _length(row: "pd.Series[Any]") -> str:
 
 
 def comparisons(table: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[Comparison]:
-    """The table split by experiment and by every key that differs, but for `pooled`. Every run is in one at least.
+    """Split a table of `load_results` by experiment and by every key that varies, except for `pooled`.
 
-    A variant without a shortcut stands beside every shortcut of the others.
+    Every run is in at least one comparison; runs of a variant without a shortcut are in those of every shortcut.
     """
     found = []
     for experiment, rows in table.groupby("experiment", sort=True):
@@ -93,63 +87,57 @@ def comparisons(table: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[Compa
             chosen = {str(key): value for key, value in values.items()}
             matching = rows[_mask(rows, chosen)]
             lacks_shortcut = any(key in SHORTCUT_KEYS and pd.isna(value) for key, value in chosen.items())
-            stands_beside_others = set(matching.run) < set(rows[_mask(rows, chosen, wild=True)].run)
-            if not (lacks_shortcut and stands_beside_others):
+            any_shortcut = {key: value for key, value in chosen.items() if key not in SHORTCUT_KEYS}
+            is_repeated = set(matching.run) < set(rows[_mask(rows, any_shortcut)].run)
+            if not (lacks_shortcut and is_repeated):
                 found.append(Comparison(str(experiment), chosen, matching))
     return found
 
 
 def rate_sweeps(table: pd.DataFrame) -> list[Comparison]:
-    """The settings in which the learning rate was swept, its values pooled."""
-    return [
-        comparison
-        for comparison in comparisons(table, pooled=(LEARNING_RATE,))
-        if comparison.rows[LEARNING_RATE].nunique() > 1
-    ]
+    """Return the comparisons with several learning rates, which are pooled."""
+    found = comparisons(table, pooled=(LEARNING_RATE,))
+    return [comparison for comparison in found if comparison.rows[LEARNING_RATE].nunique() > 1]
 
 
 def varying_keys(rows: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[str]:
-    """The keys, beside variant, depth and seed, that tell an experiment's runs apart; none that another one implies."""
+    """Return the keys that distinguish an experiment's runs, without axes, execution keys, `pooled`, redundant keys."""
     start = list(rows.columns).index("epoch_seconds") + 1
     skipped = {*_AXES, *EXECUTION_KEYS, *pooled}
     runs = rows.drop_duplicates("run")
     kept: list[str] = []
+    groups = 1
     for key in ["dataset", "recipe.name", "model", *rows.columns[start:]]:
         if key in skipped or key in kept or key not in runs:
             continue
-        # A variant without a shortcut has no value there (NaN), which does not make it another setting.
-        if runs[key].nunique(dropna=key in SHORTCUT_KEYS) > 1 and _count(runs, [*kept, key]) > _count(runs, kept):
-            kept.append(key)
+        # A shortcut's key is NaN for a variant without a shortcut, which does not distinguish the run.
+        finer = len(runs[[*kept, key]].drop_duplicates())
+        if runs[key].nunique(dropna=key in SHORTCUT_KEYS) > 1 and finer > groups:
+            kept, groups = [*kept, key], finer
     return kept
 
 
-def _count(runs: pd.DataFrame, keys: list[str]) -> int:
-    return len(runs[keys].drop_duplicates()) if keys else 1
-
-
-def _mask(rows: pd.DataFrame, chosen: dict[str, Any], *, wild: bool = False) -> "pd.Series[bool]":
-    """The rows with these values. Without a shortcut a run fits every one; if `wild`, so does any run."""
+def _mask(rows: pd.DataFrame, chosen: dict[str, Any]) -> "pd.Series[bool]":
+    """Return whether each row has the chosen values; a run without a shortcut matches every shortcut."""
     mask = pd.Series(True, index=rows.index)
     for key, value in chosen.items():
         absent = rows[key].isna()
-        if key in SHORTCUT_KEYS:
-            mask &= absent | wild | (False if pd.isna(value) else rows[key] == value)
-        else:
-            mask &= absent if pd.isna(value) else rows[key] == value
+        matches = absent if pd.isna(value) else rows[key] == value
+        mask &= matches | absent if key in SHORTCUT_KEYS else matches
     return mask
 
 
 def last_epochs(rows: pd.DataFrame) -> pd.DataFrame:
-    """The last row of each run, with `seconds`, the sum of its epochs."""
-    last = rows.sort_values("epoch").groupby(["experiment", "run"], sort=False).tail(1)
-    seconds = rows.groupby(["experiment", "run"]).epoch_seconds.sum().rename("seconds")
-    last = last.join(seconds, on=["experiment", "run"])
-    order = {name: i for i, name in enumerate(VARIANTS)}
+    """Return the last row of each run, with a column `seconds`: the sum of its epochs."""
+    runs = ["experiment", "run"]
+    last = rows.assign(seconds=rows.groupby(runs).epoch_seconds.transform("sum"))
+    last = last.sort_values("epoch").drop_duplicates(runs, keep="last")
+    order = variants_in(rows).index
     return last.sort_values(["variant", "depth", "seed"], key=lambda c: c.map(order) if c.name == "variant" else c)
 
 
 def ended_runs(rows: pd.DataFrame) -> pd.DataFrame:
-    """The final rows of the runs that have ended with a result; of a net none of which has, what there is so far."""
+    """Return the last rows of the finished and diverged runs; for a net with none of them, of all its runs."""
     finals = last_epochs(rows)
     has_ended = finals.state.isin(("finished", "diverged"))
     any_ended = has_ended.groupby([finals.variant, finals.depth, finals[LEARNING_RATE]]).transform("any")
@@ -157,6 +145,6 @@ def ended_runs(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def variants_in(rows: pd.DataFrame) -> list[str]:
-    """The variants present, in the order of the table of variants."""
+    """Return the variants present, in the order of `VARIANTS`; unknown ones last."""
     present = set(rows.variant)
     return [v for v in VARIANTS if v in present] + sorted(present - set(VARIANTS))

@@ -1,13 +1,14 @@
-"""The figures, from CSV files alone. No torch, no screen.
+"""Figures drawn from a run's CSV files. Needs neither torch nor a display.
 
-curves   the paper's figure 6: a panel per variant, training error dashed, test error solid, a colour per depth
-depth    final training error against depth, every seed, both variants
-rates    final training error against the learning rate, where an experiment swept it
+curves            as in He et al. 2015, figure 6: a panel per variant, training dashed, test solid, a colour per depth
+depth             final training error against depth, for each variant and seed
+rates             final training error against the learning rate, if the experiment varies it
+depth_best_rate   the same as depth, for each variant and depth at its best rate
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -30,11 +31,11 @@ from resdepth.report.comparison import (
     rate_sweeps,
     variants_in,
 )
-from resdepth.report.style import STYLE, save_figure
+from resdepth.report.style import PALETTE, STYLE, save_figure
 from resdepth.report.summary import at_best_rate
-from resdepth.results.table import experiment_folder, read_results, require_rows
+from resdepth.results.table import Track, experiment_folder, read_results, require_rows
 
-# What the dashed and the solid line of `curves` show, and the axis' label.
+# Metric -> columns of the dashed and the solid line of `curves`, label of the y axis.
 METRICS = {
     "error": ("train_error", "test_error", "error (%)"),
     "loss": ("train_loss", "test_loss", "cross-entropy (nats)"),
@@ -42,66 +43,53 @@ METRICS = {
 }
 X_AXES = {"epoch": "epoch", "iteration": "iteration (minibatches)"}
 FORMATS = ("png", "svg")
-_MARKED_BELOW = 3  # points
-# Okabe and Ito's colours, told apart by the colour-blind; plain and residual are the first two.
-_VARIANT_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_VARIANT_MARKERS = ("o", "s", "^", "D", "v", "P")
-# A legend's entry for the marks of runs that diverged.
-_DIVERGED = Line2D([], [], color="black", linestyle="", marker="x", label="diverged")
+_MARKERS = ("o", "s", "^", "D", "v", "P")  # one per colour of the palette
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A figure and the name of its file, without its ending; `experiment` says whose it is."""
+def plot(
+    root: Path, out: Path | None, formats: tuple[str, ...], metric: str, x: str, track: Track = iter
+) -> tuple[list[Path], list[str]]:
+    """Write the figures of every experiment below `root` to `figures/` in its folder, or all of them to `out`.
 
-    experiment: str
-    name: str
-    figure: Figure
-
-
-def plot(root: Path, out: Path | None, formats: tuple[str, ...], metric: str, x: str) -> tuple[list[Path], list[str]]:
-    """Draw every experiment below `root`: the files written, and a line for each file of results not read.
-
-    Files go to `figures/` inside each experiment's folder, or to `out`. Raises ConfigError where nothing is to draw.
+    Returns the files written, and a line for each file of results that could not be read. `track` wraps the runs'
+    folders while they are read. Raises ConfigError if there is nothing to draw or a figure cannot be written.
     """
-    table, problems = read_results(root)
+    table, problems = read_results(root, track)
     require_rows(table, root, problems, "plot")
     files: list[Path] = []
-    try:
-        for drawn in draw(table, metric, x):
-            files += _save(drawn, out, experiment_folder(root, drawn.experiment), formats)
-    except OSError as error:
-        where = out or experiment_folder(root, drawn.experiment) / "figures"
-        raise ConfigError("--out", where, f"cannot be written to ({error.strerror}); say --out FOLDER") from error
+    for experiment, name, figure in draw(table, metric, x):
+        folder = out or experiment_folder(root, experiment) / "figures"
+        prefix = f"{experiment.replace('/', '-')}_" if out else ""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            files += save_figure(figure, folder / f"{prefix}{name}", formats)
+        except OSError as error:
+            raise ConfigError("--out", folder, f"cannot be written to ({error.strerror}); use --out FOLDER") from error
     if table[METRICS[metric][0]].isna().all():
         problems.append(f"{root}: no run measured {METRICS[metric][0]}; sweep with recipe.eval_clean=true")
     return files, problems
 
 
-def _save(drawn: Drawn, out: Path | None, experiment: Path, formats: tuple[str, ...]) -> list[Path]:
-    folder = out or experiment / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    prefix = f"{drawn.experiment.replace('/', '-')}_" if out else ""
-    return save_figure(drawn.figure, folder / f"{prefix}{drawn.name}", formats)
+def draw(table: pd.DataFrame, metric: str = "error", x: str = "epoch") -> Iterator[tuple[str, str, Figure]]:
+    """Yield (experiment, file name without extension, figure) for every comparison in a table of `load_results`.
 
-
-def draw(table: pd.DataFrame, metric: str = "error", x: str = "epoch") -> Iterator[Drawn]:
-    """The figures of every experiment and setting in a table of `load_results`, one after the other."""
+    `metric` and `x` are the axes of `curves`: keys of METRICS and X_AXES.
+    """
     with matplotlib.rc_context(STYLE):
         for comparison in comparisons(table):
             suffix = f"_{comparison.label}" if comparison.label else ""
             kind = ("" if metric == "error" else f"_{metric}") + ("" if x == "epoch" else f"_by_{x}")
-            yield Drawn(comparison.experiment, f"curves{kind}{suffix}", draw_curves(comparison, metric, x))
-            yield Drawn(comparison.experiment, f"depth{suffix}", draw_depth(comparison))
+            yield comparison.experiment, f"curves{kind}{suffix}", draw_curves(comparison, metric, x)
+            yield comparison.experiment, f"depth{suffix}", draw_depth(comparison)
         for comparison in rate_sweeps(table):
             suffix = f"_{comparison.label}" if comparison.label else ""
-            yield Drawn(comparison.experiment, f"rates{suffix}", draw_rates(comparison))
+            yield comparison.experiment, f"rates{suffix}", draw_rates(comparison)
             best = draw_depth(at_best_rate(comparison), at="each at its best rate")
-            yield Drawn(comparison.experiment, f"depth_best_rate{suffix}", best)
+            yield comparison.experiment, f"depth_best_rate{suffix}", best
 
 
 def draw_curves(comparison: Comparison, metric: str = "error", x: str = "epoch") -> Figure:
-    """He et al. 2015, figure 6: error against epochs, a panel per variant, mean over seeds, one standard deviation."""
+    """Plot a metric against `x` as in He et al. 2015, figure 6: means over seeds, with one standard deviation."""
     rows, variants = comparison.rows, variants_in(comparison.rows)
     size = (1.2 + 4.2 * len(variants), 4)
     figure, axes = plt.subplots(1, len(variants), figsize=size, sharex=True, sharey=True, squeeze=False)
@@ -113,25 +101,32 @@ def draw_curves(comparison: Comparison, metric: str = "error", x: str = "epoch")
         panel.set_xlabel(X_AXES[x])
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes[0][0].set_ylabel(METRICS[metric][2])
-    # The panels share their axes, so they are set once, after all of them are drawn.
+    # The panels share their axes, so one call, after the last panel is drawn, sets the limits of all.
     axes[0][0].set_xlim(left=0)
     top = axes[0][0].get_ylim()[1]
     axes[0][0].set_ylim(0, min(top, 100) if metric != "loss" else top)
-    _legend(axes[0][-1], comparison, metric, colours)
+    train, test, _ = METRICS[metric]
+    entries: list[Artist] = [
+        Line2D([], [], color="black", linestyle="--", linewidth=1.1, label=train.replace("_", " ")),
+        Line2D([], [], color="black", linewidth=1.8, label=test.replace("_", " ")),
+    ]
+    if rows.seed.nunique() > 1:
+        entries.append(Patch(color="black", alpha=0.15, linewidth=0, label="± one standard deviation"))
+    _add_legend(axes[0][-1], rows, colours, entries)
     return _titled(figure, comparison)
 
 
 def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str, label: str) -> None:
-    """One net's lines: mean and deviation over its seeds; a diverged seed is a line of its own, up to its mark."""
+    """Plot mean and deviation over the seeds of one net; a diverged seed is a separate line that ends in a cross."""
     train, test, _ = METRICS[metric]
-    # A seed that is still running would end the mean of the others with a jump.
+    # The mean would jump at the last epoch of a seed that is still running.
     runs = runs[runs.run.isin(ended_runs(runs).run)]
     has_diverged = runs.state == "diverged"
     for column, style, width in ((train, "--", 1.1), (test, "-", 1.8)):
         values = runs[~has_diverged].dropna(subset=[column]).groupby(x)[column]
         mean, deviation = values.mean(), values.std(ddof=1).fillna(0)
-        # A line through one point or two is seen by its marks.
-        marker = "." if len(mean) < _MARKED_BELOW else ""
+        # A line through one or two points is hardly visible.
+        marker = "." if len(mean) < 3 else ""
         name = f"{label} {column}"
         panel.plot(mean.index, mean.to_numpy(), marker + style, color=colour, linewidth=width, label=name)
         if runs.seed.nunique() > 1:
@@ -139,43 +134,33 @@ def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str,
         for seed, run in runs[has_diverged].dropna(subset=[column]).groupby("seed"):
             panel.plot(run[x], run[column], style, color=colour, linewidth=0.8, label=f"{name} seed {seed}")
     ended = last_epochs(runs[has_diverged])
-    if not ended.empty:
-        for at, value in zip(ended[x], ended[test], strict=True):
-            # A loss that is no number is marked at the panel's upper edge.
-            where = panel.transData if math.isfinite(value) else panel.get_xaxis_transform()
-            y = value if math.isfinite(value) else 1.0
-            mark = f"{label} diverged"
-            panel.plot(at, y, "x", color=colour, markersize=8, label=mark, transform=where, clip_on=False)
+    for at, value in zip(ended[x], ended[test], strict=True):
+        # A loss that is not finite is marked at the panel's upper edge.
+        y, where = (value, panel.transData) if math.isfinite(value) else (1.0, panel.get_xaxis_transform())
+        panel.plot(at, y, "x", color=colour, markersize=8, label=f"{label} diverged", transform=where, clip_on=False)
 
 
-def _legend(panel: Axes, comparison: Comparison, metric: str, colours: dict[int, str]) -> None:
-    train, test, _ = METRICS[metric]
-    handles = _depth_handles(colours)
-    handles.append(Line2D([], [], color="black", linestyle="--", linewidth=1.1, label=train.replace("_", " ")))
-    handles.append(Line2D([], [], color="black", linewidth=1.8, label=test.replace("_", " ")))
-    if comparison.rows.seed.nunique() > 1:
-        handles.append(Patch(color="black", alpha=0.15, linewidth=0, label="± one standard deviation"))
-    if "diverged" in set(comparison.rows.state):
-        handles.append(_DIVERGED)
+def _add_legend(panel: Axes, rows: pd.DataFrame, colours: dict[int, str], entries: Sequence[Artist] = ()) -> None:
+    """Add a legend to the right of the panel: the depths, `entries`, and the cross of diverged runs, if any."""
+    depths = (Line2D([], [], color=colour, linewidth=3, label=f"{depth} layers") for depth, colour in colours.items())
+    handles: list[Artist] = [*depths, *entries]
+    if "diverged" in set(rows.state):
+        handles.append(Line2D([], [], color="black", linestyle="", marker="x", label="diverged"))
     panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
-def _depth_handles(colours: dict[int, str]) -> list[Artist]:
-    """A legend's entry for each depth, the deepest first."""
-    return [Line2D([], [], color=colours[d], linewidth=3, label=f"{d} layers") for d in sorted(colours, reverse=True)]
-
-
 def draw_depth(comparison: Comparison, at: str = "") -> Figure:
-    """Final training error against depth: every seed a mark, the mean a line, a colour and a mark per variant."""
+    """Plot final training error against depth: a line through the means of each variant, a dash for each seed.
+
+    `at` is added to the title.
+    """
     finals = ended_runs(comparison.rows)
     figure, axes = plt.subplots(figsize=(5.6, 4))
     for i, variant in enumerate(variants_in(finals)):
         runs = finals[finals.variant == variant]
-        colour, marker = _VARIANT_COLOURS[i % 6], _VARIANT_MARKERS[i % 6]
+        colour, line = PALETTE[i % 6], f"-{_MARKERS[i % 6]}"
         mean = runs.groupby("depth").train_error.mean()
-        axes.plot(
-            mean.index, mean.to_numpy(), "-", color=colour, linewidth=1.8, marker=marker, markersize=7, label=variant
-        )
+        axes.plot(mean.index, mean.to_numpy(), line, color=colour, linewidth=1.8, markersize=7, label=variant)
         axes.plot(runs.depth, runs.train_error, "_", color=colour, markersize=12, label="_seeds")
     depths = sorted(set(finals.depth))
     if depths[-1] > 20 * depths[0]:
@@ -184,16 +169,14 @@ def draw_depth(comparison: Comparison, at: str = "") -> Figure:
     axes.minorticks_off()
     axes.set_xlabel("depth (layers)")
     axes.set_ylabel("final training error (%)")
-    diverged = finals[finals.state == "diverged"]
-    if not diverged.empty:
-        axes.plot(diverged.depth, diverged.train_error, "x", color="black", markersize=8, label="diverged")
-    _from_zero(axes, finals.train_error.max())
+    _mark_diverged(axes, finals, "depth")
+    _limit_from_zero(axes, finals.train_error.max())
     axes.legend()
     return _titled(figure, comparison, at)
 
 
 def draw_rates(comparison: Comparison) -> Figure:
-    """Final training error against the learning rate: a panel per variant, a colour per depth, every seed a mark."""
+    """Plot final training error against the learning rate: a panel per variant, a colour per depth, a dot per seed."""
     finals = ended_runs(comparison.rows)
     variants = variants_in(finals)
     figure, axes = plt.subplots(1, len(variants), figsize=(1.2 + 4.2 * len(variants), 4), sharey=True, squeeze=False)
@@ -203,36 +186,34 @@ def draw_rates(comparison: Comparison) -> Figure:
             colour = colours[int(str(depth))]
             mean = runs.groupby(LEARNING_RATE).train_error.mean()
             panel.plot(mean.index, mean.to_numpy(), "-", color=colour, linewidth=1.8, label=f"{depth} layers")
-            panel.plot(
-                runs[LEARNING_RATE], runs.train_error, "o", color=colour, alpha=0.6, markersize=4, label="_seeds"
-            )
+            rates = runs[LEARNING_RATE]
+            panel.plot(rates, runs.train_error, "o", color=colour, alpha=0.6, markersize=4, label="_seeds")
         panel.set_xscale("log")
         ticks = sorted(set(finals[LEARNING_RATE]))
         panel.set_xticks(ticks, [f"{t:g}" for t in ticks])
         panel.minorticks_off()
         panel.set_title(variant)
         panel.set_xlabel("learning rate")
-        diverged = finals[(finals.variant == variant) & (finals.state == "diverged")]
-        if not diverged.empty:
-            panel.plot(
-                diverged[LEARNING_RATE], diverged.train_error, "x", color="black", markersize=8, label="diverged"
-            )
-    _from_zero(axes[0][0], finals.train_error.max())
+        _mark_diverged(panel, finals[finals.variant == variant], LEARNING_RATE)
+    _limit_from_zero(axes[0][0], finals.train_error.max())
     axes[0][0].set_ylabel("final training error (%)")
-    handles = _depth_handles(colours)
-    if "diverged" in set(finals.state):
-        handles.append(_DIVERGED)
-    axes[0][-1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
+    _add_legend(axes[0][-1], finals, colours)
     return _titled(figure, comparison)
 
 
-def _from_zero(axes: Axes, highest: float) -> None:
-    """From just below zero to just above the highest value, so that no mark is cut."""
+def _mark_diverged(axes: Axes, finals: pd.DataFrame, x: str) -> None:
+    diverged = finals[finals.state == "diverged"]
+    if not diverged.empty:
+        axes.plot(diverged[x], diverged.train_error, "x", color="black", markersize=8, label="diverged")
+
+
+def _limit_from_zero(axes: Axes, highest: float) -> None:
+    """Set the y axis from just below zero to just above the highest value, so that no marker is cut off."""
     axes.set_ylim(-0.03 * max(highest, 1), 1.05 * max(highest, 1))
 
 
 def depth_colours(rows: pd.DataFrame) -> dict[int, str]:
-    """A colour per depth, from dark (deep) to light, in an order that survives grey print and colour blindness."""
+    """Return a colour per depth from the deepest, dark to light: readable in grey and with colour blindness."""
     depths = sorted(set(rows.depth), reverse=True)
     scale = matplotlib.colormaps["viridis"]
     return {d: matplotlib.colors.to_hex(scale(0.82 * i / max(1, len(depths) - 1))) for i, d in enumerate(depths)}
@@ -241,6 +222,6 @@ def depth_colours(rows: pd.DataFrame) -> dict[int, str]:
 def _titled(figure: Figure, comparison: Comparison, at: str = "") -> Figure:
     more = (f", {at}" if at else "") + (" (still running)" if "running" in set(comparison.rows.state) else "")
     # At 10 points a character is about 0.075 inches wide.
-    figure.suptitle(comparison.wrapped_title(int(figure.get_figwidth() / 0.075), more), fontsize=10)
+    figure.suptitle(textwrap.fill(comparison.title + more, int(figure.get_figwidth() / 0.075)), fontsize=10)
     figure.tight_layout()
     return figure

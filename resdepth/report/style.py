@@ -1,4 +1,4 @@
-"""How every figure looks and how it is written. No screen."""
+"""Style shared by all figures, and writing them to files. Needs no display."""
 
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,22 @@ STYLE: dict[Any, Any] = {
     "grid.alpha": 0.3,
     "legend.frameon": False,
     "legend.fontsize": 9,
-    # The same results give the same file.
+    # Deterministic element ids: the same results give the same file.
     "svg.hashsalt": "resdepth",
 }
+# The palette of Okabe and Ito, distinguishable with colour blindness: vermilion, blue, green, purple, orange, sky blue.
+PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def save_figure(figure: Figure, stem: Path, formats: tuple[str, ...]) -> list[Path]:
-    """Write the figure as `stem`.png and so on, and close it; the same results give the same files."""
+    """Write the figure atomically as `stem`.FORMAT for each format and close it. Returns the files.
+
+    The same results give the same bytes. Raises OSError if a file cannot be written.
+    """
     files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
     for file, suffix in zip(files, formats, strict=True):
-        with atomic_open(file) as target:
-            # No date in the file, so that drawing again changes nothing.
+        with atomic_open(file) as target, matplotlib.rc_context(STYLE):
+            # Dates and versions in the metadata would change the file each time it is drawn.
             metadata = {"Date": None} if suffix == "svg" else {"Software": None}
             figure.savefig(target, format=suffix, metadata=metadata)
     plt.close(figure)

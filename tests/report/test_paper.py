@@ -3,6 +3,7 @@
 import pytest
 from support.runs import one_comparison, write_run
 
+from resdepth.cli.printing import print_summary
 from resdepth.report.summary import summarise
 
 
@@ -28,3 +29,13 @@ def test_the_papers_figure_stands_beside_ours_where_it_applies(tmp_path, keys, e
     write_run(tmp_path, **{"dataset": "cifar10", "lr": 0.1, "epochs": None, "iterations": 64_000, **keys})
     (row,) = summarise(one_comparison(tmp_path)).to_dict("records")
     assert (row["paper_test_error"], row["reproduced_test_error"]) == expected
+
+
+def test_a_depth_without_a_published_error_has_empty_cells_beside_one_that_has_one(tmp_path, capsys):
+    for depth in (20, 26):
+        write_run(tmp_path, "residual", depth, dataset="cifar10", lr=0.1, epochs=None, iterations=64_000)
+    table = summarise(one_comparison(tmp_path))
+    assert table.paper_test_error.tolist() == ["8.75", ""]
+    assert table.reproduced_test_error.tolist() == ["8.0 to 8.5 (3)", ""]
+    print_summary(tmp_path, None)
+    assert "nan" not in capsys.readouterr().out
