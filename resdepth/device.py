@@ -1,4 +1,4 @@
-"""The device: which one, how exactly it computes, and what it is called."""
+"""torch devices: selection, precision, threads, memory, name."""
 
 import os
 import platform
@@ -13,42 +13,37 @@ from resdepth.host import container_limit, host_bytes
 
 
 def resolve(name: str) -> torch.device:
-    """`auto` is cuda where there is one, else cpu. Raises ConfigError for a device that is not there."""
-    has_cuda = torch.cuda.is_available()
+    """Return the torch device; `auto` is cuda if available, else cpu. Raises ConfigError if it is not available."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return torch.device("cuda" if has_cuda else "cpu")
+        return torch.device("cuda" if count else "cpu")
     device = torch.device(name)
-    # torch keeps the number in a byte: its cuda:999 is number -25.
-    number = int(name.partition(":")[2] or 0)
-    if device.type == "cuda" and number >= (torch.cuda.device_count() if has_cuda else 0):
-        there = f"{torch.cuda.device_count()} of them" if has_cuda else "none"
-        raise ConfigError("device", name, f"torch finds no such CUDA device here (there are {there}); say device=auto")
+    # torch stores the number in a byte: the index of its cuda:999 is -25.
+    if device.type == "cuda" and int(name.partition(":")[2] or 0) >= count:
+        raise ConfigError("device", name, f"torch finds no such CUDA device here ({count} found); use device=auto")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("device", name, "torch finds no Apple GPU here; say device=auto")
+        raise ConfigError("device", name, "torch finds no Apple GPU here; use device=auto")
     return device
 
 
 def memory_bytes(device: torch.device) -> int:
-    """The memory of the device, in use or not."""
+    """Return the device's total memory."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return host_bytes()
 
 
 def require_precision(precision: str, device: torch.device) -> None:
-    """Raises ConfigError for a precision that the device does not have. Sets nothing."""
+    """Check that the device supports the precision, without setting it. Raises ConfigError."""
     if precision == "tf32" and device.type != "cuda":
-        raise ConfigError("precision", precision, f"is CUDA's; on {device.type} choose fp32 or bf16")
+        raise ConfigError("precision", precision, f"needs a CUDA device; on {device.type} use fp32 or bf16")
 
 
 def set_precision(precision: str, device: torch.device) -> None:
-    """Set the arithmetic of all layers, deterministic: one configuration and seed gives one CSV.
-
-    Raises ConfigError for a precision that the device does not have.
-    """
+    """Set the precision, and make results repeatable: one configuration and seed gives one CSV. Raises ConfigError."""
     require_precision(precision, device)
-    # cuDNN convolutions are tf32 unless told otherwise. By torch's older settings: where its newer ones
-    # (fp32_precision) are used, torch.compile fails on reading the older (pytorch issue 166387).
+    # cuDNN's default is tf32. The older settings, because torch.compile reads them and fails where the newer ones
+    # (fp32_precision) have been used (pytorch issue 166387).
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.deterministic = True
@@ -57,7 +52,7 @@ def set_precision(precision: str, device: torch.device) -> None:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes a program may still take on the device, as far as the system says; a GiB where it does not."""
+    """Return the bytes still available on the device; an estimate where the system does not report them."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
@@ -72,7 +67,7 @@ def free_memory(device: torch.device) -> int:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads on the CPU; None leaves them as they are."""
+    """Set torch's number of CPU threads inside the `with` block; None leaves it unchanged."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -82,7 +77,7 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all it was handed."""
+    """Wait until the device has completed all submitted work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -90,7 +85,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def device_name(device: torch.device) -> str:
-    """The device in words."""
+    """Return the name of the GPU or processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return _processor() if device.type == "cpu" else "Apple GPU"

@@ -1,17 +1,17 @@
-"""What can go wrong in a way the user can mend: one line that names the field, the value and the remedy."""
+"""Errors that the user can fix, shown as one line that names the field, the value and the remedy."""
 
-_LONGEST = 1000
+_MAX_LENGTH = 1000
 
 
 def one_line(text: str) -> str:
-    """The text as one printable line: what is not printable is escaped, a very long middle left out."""
+    """Return the text as one line: unprintable characters are escaped, the middle of a very long text is omitted."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    # The field stands at the beginning, the remedy at the end.
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} [...] {line[-_LONGEST // 3 :]}"
+    # The field is at the beginning, the remedy at the end.
+    return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH // 2]} [...] {line[-_MAX_LENGTH // 3 :]}"
 
 
 class ResdepthError(Exception):
-    """Base of the errors that are shown as one line, without a traceback. `exit_code` is the command's."""
+    """Base of the errors that are shown as one line, without a traceback. The command exits with `exit_code`."""
 
     exit_code = 1
 
@@ -20,7 +20,7 @@ class ResdepthError(Exception):
 
 
 class ConfigError(ResdepthError):
-    """Bad input: nothing was trained or written. `field=value: remedy`."""
+    """Invalid input; nothing was trained or written. The message is `field=value: remedy`."""
 
     exit_code = 2
 
@@ -30,14 +30,14 @@ class ConfigError(ResdepthError):
 
 
 class DataError(ConfigError):
-    """A data set that is missing, broken or of the wrong form; found before the first run starts."""
+    """A data set that is missing, damaged or of the wrong format, found before the first run starts."""
 
 
 class RecordError(ResdepthError):
-    """A file of results that cannot be read. Names the file, what is wrong and the remedy."""
+    """A results file that cannot be read. The message names the file, what is wrong and the remedy."""
 
     exit_code = 2
 
 
 class RunError(ResdepthError):
-    """A run that failed while it trained. The sweep goes on with the others."""
+    """A run that failed during training. The sweep continues with the other runs."""

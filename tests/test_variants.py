@@ -16,7 +16,7 @@ from resdepth.variants import VARIANTS, Variant
 
 
 def test_a_third_variant_is_swept_recorded_drawn_and_summed_up(tmp_path, monkeypatch):
-    monkeypatch.setitem(VARIANTS, "half", Variant("half", lambda z, a: z + 0.5 * a, has_shortcut=True))
+    monkeypatch.setitem(VARIANTS, "half", Variant(lambda z, a: z + 0.5 * a, has_shortcut=True))
     plan = make_plan(["depth=8", "variant=plain,residual,half", f"results={tmp_path}", *TINY])
     assert [o.state for o in launch(preflight(plan), Observer)] == ["finished"] * 3
 
@@ -25,7 +25,7 @@ def test_a_third_variant_is_swept_recorded_drawn_and_summed_up(tmp_path, monkeyp
     losses = table[table.epoch == 2].groupby("variant").train_loss.first()
     assert losses.nunique() == 3
     (comparison,) = comparisons(table)
-    curves = next(d.figure for d in draw(table) if d.name == "curves")
+    curves = next(figure for _, name, figure in draw(table) if name == "curves")
     assert [panel.get_title() for panel in curves.axes] == ["plain", "residual", "half"]
     assert set(summarise(comparison).variant) == {"plain", "residual", "half"}
     assert "half: 8 layers train to" in verdict(comparison)

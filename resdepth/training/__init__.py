@@ -1,1 +1,1 @@
-"""One net's training."""
+"""Training of one net."""

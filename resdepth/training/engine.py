@@ -1,12 +1,12 @@
-"""Engines: how the same step is executed. None of them changes the experiment.
+"""Engines: how a training step is executed. They differ in speed, not in what is computed.
 
-eager       kernel by kernel
+eager       one kernel after the other
 graph       the step replayed as a CUDA graph
-compiled    blocks compiled by torch.compile, one by shape; on CUDA replayed as a graph too
+compiled    blocks compiled by torch.compile, one per shape; on CUDA also replayed as a graph
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cache
 
 import torch
@@ -16,16 +16,16 @@ from torch.utils.checkpoint import checkpoint
 from resdepth.errors import ConfigError
 from resdepth.models.conv import Block
 
-# Five shapes of block, two variants, three precisions; beyond Dynamo's limit all would silently run eager.
-_MOST_COMPILATIONS = 64
+# Five shapes of block, two variants, three precisions. Beyond torch's default limit of 8, blocks would run eagerly.
+_MAX_COMPILATIONS = 64
 
 
 def choose(engine: str, device: torch.device) -> str:
-    """The engine that `auto` stands for. Raises ConfigError for one that the device does not have."""
+    """Return the engine, with `auto` resolved. Raises ConfigError for one that the device does not have."""
     if engine == "auto":
         return "graph" if device.type == "cuda" else "eager"
     if engine == "graph" and device.type != "cuda":
-        raise ConfigError("engine", engine, f"captures CUDA graphs; on {device.type} say engine=auto or engine=eager")
+        raise ConfigError("engine", engine, f"captures CUDA graphs; on {device.type} use engine=auto or engine=eager")
     return engine
 
 
@@ -35,18 +35,21 @@ def is_captured(engine: str, device: torch.device) -> bool:
 
 
 def block_forward(engine: str, *, recompute: bool) -> Callable[[Block, Tensor], Tensor]:
-    """How a block is called while training. `recompute` keeps its input alone and is never compiled."""
+    """Return the function that runs a block during training.
+
+    With `recompute`, only the block's input is stored (gradient checkpointing) and the block is never compiled.
+    """
     if recompute:
         return _recomputed
     return _compiled() if engine == "compiled" else Block.__call__
 
 
 @cache
-def _compiled(backend: str = "inductor") -> Callable[[Block, Tensor], Tensor]:
-    """One function for all blocks: parameters are its inputs, so that blocks of one shape share what is compiled."""
-    torch._dynamo.config.recompile_limit = _MOST_COMPILATIONS
-    torch._dynamo.config.fail_on_recompile_limit_hit = True
-    return torch.compile(_forward, dynamic=False, backend=backend)
+def _compiled() -> Callable[[Block, Tensor], Tensor]:
+    """Compile one function for all blocks: parameters are its inputs, so that blocks of one shape share the code."""
+    torch.compiler.config.recompile_limit = _MAX_COMPILATIONS
+    torch.compiler.config.fail_on_recompile_limit_hit = True
+    return torch.compile(_forward, dynamic=False)
 
 
 def _forward(block: Block, a: Tensor) -> Tensor:
@@ -55,23 +58,24 @@ def _forward(block: Block, a: Tensor) -> Tensor:
 
 def _recomputed(block: Block, a: Tensor) -> Tensor:
     """Gradient checkpointing: the block's activations are computed again in the backward pass. Chen et al. 2016."""
-
-    def contexts() -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:
-        return nullcontext(), _statistics_kept(block)
-
-    # Nothing in a block is random. The state of a generator could not be read inside a graph.
-    return checkpoint(block, a, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+    # A block draws no random numbers, and the generator's state cannot be read inside a graph.
+    return checkpoint(
+        block,
+        a,
+        use_reentrant=False,
+        preserve_rng_state=False,
+        context_fn=lambda: (nullcontext(), _frozen_statistics(block)),
+    )
 
 
 @contextmanager
-def _statistics_kept(block: Block) -> Iterator[None]:
-    """The second forward pass must not count in batch norm's running statistics."""
-    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
+def _frozen_statistics(block: Block) -> Iterator[None]:
+    """Keep the second forward pass from updating the running statistics of batch norm."""
+    norms = [(module, module.momentum) for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm, _ in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum in norms:
             norm.momentum = momentum

@@ -1,4 +1,4 @@
-"""Loss and error on a clean split, with the running statistics."""
+"""Evaluation: loss and error on a split without augmentation, with batch norm's running statistics."""
 
 import torch
 import torch.nn.functional as F
@@ -10,20 +10,13 @@ from resdepth.training.step import forward
 
 
 class Evaluation:
-    """The net on the clean `train` or `test` split: `start` hands the work to the device, `result` waits for it.
+    """Evaluates a net on the `train` or `test` split: `start` submits the work to the device, `result` waits for it.
 
-    `is_captured` replays the whole batches as a CUDA graph; it must be captured and started on the run's stream.
+    With `is_captured`, full batches are replayed as a CUDA graph; `start` must be called on the run's stream.
     """
 
     def __init__(
-        self,
-        net: nn.Module,
-        data: DeviceData,
-        split: str,
-        precision: str,
-        *,
-        batch: int = 1000,
-        is_captured: bool = False,
+        self, net: nn.Module, data: DeviceData, split: str, precision: str, *, is_captured: bool, batch: int = 1000
     ) -> None:
         self._net, self._data, self._precision = net, data, precision
         self._part = data.train if split == "train" else data.test
@@ -32,27 +25,25 @@ class Evaluation:
         self._position = torch.zeros((), dtype=torch.int64, device=device)
         self._loss_sum = torch.zeros((), device=device)
         self._error_count = torch.zeros((), dtype=torch.int64, device=device)
+        self._counters = [self._position, self._loss_sum, self._error_count]
         self._is_captured = is_captured
         self._graph: CudaGraph | None = None
 
     @torch.no_grad()
     def start(self) -> None:
         self._net.eval()
-        for counter in self._state():
+        for counter in self._counters:
             counter.zero_()
         if self._is_captured and self._graph is None:
-            self._graph = CudaGraph(self._next_batch, self._state())
+            self._graph = CudaGraph(self._next_batch, self._counters)
         whole, rest = divmod(len(self._part), len(self._batch))
         for _ in range(whole):
-            if self._graph is not None:
-                self._graph()
-            else:
-                self._next_batch()
+            (self._graph or self._next_batch)()
         if rest:
             self._add(self._part.images[-rest:], self._part.labels[-rest:])
 
     def result(self) -> tuple[float, float]:
-        """Mean loss (nats) and error (percent)."""
+        """Return mean loss (nats) and error (percent)."""
         count = len(self._part)
         return self._loss_sum.item() / count, 100 * self._error_count.item() / count
 
@@ -67,6 +58,3 @@ class Evaluation:
         logits = forward(self._net, x, self._precision)
         self._loss_sum += F.cross_entropy(logits, labels, reduction="sum")
         self._error_count += (logits.argmax(dim=1) != labels).sum()
-
-    def _state(self) -> list[Tensor]:
-        return [self._position, self._loss_sum, self._error_count]

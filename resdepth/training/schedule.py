@@ -1,4 +1,4 @@
-"""When which learning rate holds, and how long a run lasts. No torch."""
+"""Schedules: the length of a run and the learning rate of each step."""
 
 import bisect
 import math
@@ -9,9 +9,9 @@ from resdepth.config.schema import RecipeConfig
 
 @dataclass(frozen=True)
 class Schedule:
-    """The recipe's lengths in iterations for a training set of a given size.
+    """A recipe's lengths in iterations, for a training set of a given size.
 
-    An epoch is `steps_per_epoch` full minibatches; the last epoch may end early, at `iterations`.
+    An epoch is `steps_per_epoch` full minibatches; the last epoch ends at `iterations`.
     """
 
     batch_size: int
@@ -23,7 +23,7 @@ class Schedule:
 
     @classmethod
     def of(cls, recipe: RecipeConfig, train_images: int) -> "Schedule":
-        """50,000 images in minibatches of 128 are 391 steps; fewer images than a minibatch are one minibatch."""
+        """Round up to full minibatches: 50,000 images / 128 are 391 steps. A smaller training set is one minibatch."""
         batch_size = min(recipe.batch_size, train_images)
         steps = math.ceil(train_images / batch_size)
         iterations = recipe.iterations if recipe.iterations is not None else (recipe.epochs or 0) * steps
@@ -32,28 +32,28 @@ class Schedule:
 
     @property
     def epochs(self) -> int:
-        """Epochs begun, the last perhaps in part."""
+        """Number of epochs, including a partial last one."""
         return math.ceil(self.iterations / self.steps_per_epoch)
 
     def steps_in(self, epoch: int) -> int:
-        """Minibatches of epoch 1, 2, ...: all but the last are whole."""
+        """Return the number of minibatches of an epoch, counted from 1; the last epoch may be shorter."""
         return min(self.steps_per_epoch, self.iterations - (epoch - 1) * self.steps_per_epoch)
 
     def rate(self, iteration: int) -> float:
-        """The learning rate of step 0, 1, ...: divided at each milestone, from the step with that number on."""
+        """Return the learning rate of a step, counted from 0: multiplied by gamma from each milestone on."""
         return self.lr * self.gamma ** bisect.bisect_right(self.milestones, iteration)
 
     def rates(self, epoch: int) -> list[float]:
-        """The learning rate of every step of an epoch."""
+        """Return the learning rate of each step of an epoch."""
         start = (epoch - 1) * self.steps_per_epoch
         return [self.rate(start + i) for i in range(self.steps_in(epoch))]
 
 
 def warms_up(recipe: RecipeConfig, depth: int, epoch: int, last_train_error: float) -> bool:
-    """Whether this epoch still runs at the warm-up's rate, given that the epochs before it all did.
+    """Whether an epoch uses the warm-up's learning rate, given that all epochs before it did.
 
-    Decided at epoch ends, from the error of the epoch before. He et al. 2015, section 4.2: ResNet-110 starts at 0.01
-    until its training error is below 80 percent.
+    Depends on the training error (percent) of the previous epoch. He et al. 2015, section 4.2: ResNet-110 starts at
+    0.01 until its training error is below 80 percent.
     """
     if recipe.warmup_lr is None or depth < recipe.warmup_depth or epoch > recipe.warmup_epochs:
         return False

@@ -2,37 +2,34 @@
 
 import torch
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 from resdepth.config.schema import RecipeConfig
 
 
 class SGD:
-    """v = m v + (g + d w), w = w - lr v; with the kernel of `torch.optim.SGD(fused=True)`, for all tensors at once.
+    """In-place SGD, fused over all tensors: v = m v + (g + d w), w = w - lr v.
 
-    `lr` is a tensor on the device, so that a captured graph reads the rate of its step; the momenta start at zero and
-    stay where they are. Torch's class would load Dynamo first, for seconds. Weight decay falls on every weight, and on
-    biases and batch norm as the recipe says.
+    `lr` is a tensor on the device, so that a captured graph reads the learning rate of its step. The momenta start at
+    zero and keep their addresses. Weight decay applies to weights, and to biases and batch norm where the recipe says.
     """
 
     def __init__(self, net: nn.Module, recipe: RecipeConfig, device: torch.device) -> None:
         self.lr = torch.tensor(recipe.lr, device=device)
         self._momentum = recipe.momentum
-        decayed: list[nn.Parameter] = []
-        free: list[nn.Parameter] = []
+        decayed: list[Tensor] = []
+        free: list[Tensor] = []
         for module in net.modules():
             is_norm = isinstance(module, nn.BatchNorm2d)
             for name, parameter in module.named_parameters(recurse=False):
                 is_decayed = recipe.decay_bn if is_norm else (recipe.decay_bias or name != "bias")
                 (decayed if is_decayed else free).append(parameter)
         self.groups = [(part, decay) for part, decay in ((decayed, recipe.weight_decay), (free, 0.0)) if part]
-        self._buffers = [self._zeros_like(part) for part, _ in self.groups]
-
-    def _zeros_like(self, parameters: list[nn.Parameter]) -> list[Tensor]:
-        return [torch.zeros_like(p, requires_grad=False) for p in parameters] if self._momentum else []
+        self._momenta = [[torch.zeros_like(p) for p in part] if recipe.momentum else [] for part, _ in self.groups]
 
     @property
     def momenta(self) -> list[Tensor]:
-        return [momentum for part in self._buffers for momentum in part]
+        return [momentum for part in self._momenta for momentum in part]
 
     def zero_grad(self) -> None:
         for parameters, _ in self.groups:
@@ -41,16 +38,17 @@ class SGD:
 
     @torch.no_grad()
     def step(self) -> None:
-        for (parameters, decay), momenta in zip(self.groups, self._buffers, strict=True):
-            torch._fused_sgd_(
-                tuple(parameters),
+        # torch.optim.SGD runs the same kernel, but its `step` imports torch._dynamo, which takes 1 to 2 seconds.
+        for (parameters, decay), momenta in zip(self.groups, self._momenta, strict=True):
+            sgd(
+                parameters,
                 [parameter.grad for parameter in parameters if parameter.grad is not None],
-                momenta,
+                list(momenta),
+                fused=True,
                 weight_decay=decay,
                 momentum=self._momentum,
                 lr=self.lr,
                 dampening=0.0,
                 nesterov=False,
                 maximize=False,
-                is_first_step=False,
             )

@@ -1,7 +1,7 @@
-"""One step of SGD, and the sums it leaves on the device. He et al. 2015, section 4.2.
+"""Training steps of SGD, with losses and errors summed on the device. He et al. 2015, section 4.2.
 
-The same body trains on every engine. It takes all that changes from step to step (minibatch, learning rate) from tables
-on the device by a counter on the device, so that nothing waits for the host and a captured graph can replay it.
+Every engine runs the same step. Minibatch indices and learning rates are read from tables on the device, at a position
+counted on the device: no step waits for the host, and a captured graph can be replayed.
 """
 
 import contextlib
@@ -17,16 +17,16 @@ from resdepth.data.device_data import DeviceData
 from resdepth.training.cuda_graph import CudaGraph
 from resdepth.training.sgd import SGD
 
-# Steps a run may have in flight on a GPU: enough that it never idles, few enough that runs beside it get their turn.
-_IN_FLIGHT = 4
+# Steps of one run that may be queued on a GPU: enough to keep it busy, few enough that concurrent runs share it.
+_MAX_IN_FLIGHT = 4
 
 
 class Step:
-    """Trains `net` on one minibatch after the other.
+    """Trains `net` on one minibatch per call.
 
-    Losses and errors are summed in device tensors and read once an epoch (`epoch_metrics`), so that the host never
-    waits for the device inside an epoch. `is_captured` replays the step as a CUDA graph, captured when the first epoch
-    begins; states must be loaded before. On a GPU all work goes to a stream of the run's own.
+    Losses and errors are summed on the device and read once per epoch (`epoch_metrics`), so that the host never waits
+    for the device within an epoch. With `is_captured`, the step is captured as a CUDA graph at the beginning of the
+    first epoch; load any saved state before. On a GPU each run has its own stream.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Step:
         *,
         is_captured: bool = False,
     ) -> None:
-        """`shape` is (steps, batch) of a whole epoch."""
+        """`shape` is (steps, batch) of a full epoch."""
         self.net, self.precision = net, precision
         self._data, self._device = data, data.mean.device
         self.stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
@@ -55,47 +55,46 @@ class Step:
         self._in_flight: deque[torch.cuda.Event] = deque()
 
     def on_stream(self) -> contextlib.AbstractContextManager[object]:
-        """The run's own stream as the current one, where the device has streams."""
+        """Make the run's stream the current one, on a device with streams."""
         return torch.cuda.stream(self.stream) if self.stream is not None else contextlib.nullcontext()
 
     def begin_epoch(self, order: Tensor, rates: Sequence[float]) -> None:
-        """Start over at the first minibatch of `order`, with the learning rate of each step."""
+        """Start an epoch: `order` (steps, 4, batch) from `draw_order`, and the learning rate of each step."""
         self._done = 0
         self.net.train()
         if self.stream is not None:
-            # What was prepared elsewhere: the net and its state, the data.
+            # The net, its state and the data were prepared on the default stream.
             self.stream.wait_stream(torch.cuda.default_stream(self._device))
         with self.on_stream():
             self._drawn[: len(order)].copy_(order)
             self._rates[: len(rates)].copy_(torch.tensor(rates))
-            for counter in (self._position, self._loss_sum, self._error_count):
+            counters = [self._position, self._loss_sum, self._error_count]
+            for counter in counters:
                 counter.zero_()
             if self._is_captured and self._graph is None:
-                self._graph = CudaGraph(self._body, self._state())
+                changed = [*self.net.parameters(), *self.net.buffers(), *self.optimiser.momenta, *counters]
+                self._graph = CudaGraph(self._body, changed)
 
     def __call__(self) -> None:
         """Train on the next minibatch of the epoch."""
         with self.on_stream():
-            if self._graph is not None:
-                self._graph()
-            else:
-                self._body()
+            (self._graph or self._body)()
         self.record_event()
         self._done += 1
 
     def record_event(self) -> None:
-        """Count what has been handed to the run's stream as one more in flight."""
+        """Mark the work submitted to the run's stream so far as one item in flight."""
         if self.stream is not None:
             self._in_flight.append(self.stream.record_event())
 
     @property
     def can_submit(self) -> bool:
-        """Whether another step may be handed to the device; on a CPU always."""
-        return self._count_in_flight() < _IN_FLIGHT
+        """Whether another step may be submitted to the device; on a CPU always."""
+        return self._count_in_flight() < _MAX_IN_FLIGHT
 
     @property
     def is_finished(self) -> bool:
-        """Whether the device has done all it was handed; on a CPU always."""
+        """Whether the device has completed all submitted work; on a CPU always."""
         return self._count_in_flight() == 0
 
     def _count_in_flight(self) -> int:
@@ -104,7 +103,7 @@ class Step:
         return len(self._in_flight)
 
     def epoch_metrics(self) -> tuple[float, float]:
-        """Mean loss (nats) and error (percent) over the epoch's minibatches so far. Waits for the device."""
+        """Wait for the device; return mean loss (nats) and error (percent) over the epoch's minibatches so far."""
         with self.on_stream():
             seen = self._done * self._drawn.shape[2]
             return self._loss_sum.item() / seen, 100 * self._error_count.item() / seen
@@ -122,14 +121,9 @@ class Step:
         self._error_count += (logits.detach().argmax(dim=1) != y).sum()
         self._position += 1
 
-    def _state(self) -> list[Tensor]:
-        """All that a step changes."""
-        counters = [self._position, self._loss_sum, self._error_count]
-        return [*self.net.parameters(), *self.net.buffers(), *self.optimiser.momenta, *counters]
-
 
 def forward(net: nn.Module, x: Tensor, precision: str) -> Tensor:
-    """Logits (N, classes) in float32; the layers run in bfloat16 where `precision` is bf16."""
+    """Return logits (N, classes) float32; with precision bf16 the layers run in bfloat16 (autocast)."""
     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         logits = net(x)
     return logits.float()

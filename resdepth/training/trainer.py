@@ -1,4 +1,4 @@
-"""The loop: a generator of EpochRecords. What is done with a record is its reader's business."""
+"""The training loop: a generator that yields one EpochRecord per epoch and performs no I/O."""
 
 import math
 import time
@@ -22,14 +22,14 @@ from resdepth.training.step import Step
 
 
 class StepEvent(Enum):
-    """What a loop says between records, so that several may take turns: a step was made, or the device is behind."""
+    """Yielded between records so that runs can be interleaved: a step was submitted, or the device's queue is full."""
 
     SUBMITTED = 1
     DEVICE_BUSY = 2
 
 
 class Trainer:
-    """One net and how far it is trained. A `state_dict`, loaded into a fresh one, continues identically."""
+    """One net and the state of its training. After `load_state_dict`, training continues bit for bit."""
 
     def __init__(self, config: RunConfig, data: DeviceData) -> None:
         self.config, self.data = config, data
@@ -55,11 +55,11 @@ class Trainer:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises KeyError, TypeError or ValueError for a state that is not this net's."""
+        """Raises KeyError, TypeError or ValueError for a state of another net."""
         own, saved = self._tensors(), state["tensors"]
         if own.keys() != saved.keys() or any(own[name].shape != saved[name].shape for name in own):
             raise ValueError("the tensors differ in name or shape")
-        # Into the tensors there are: a captured graph knows their addresses.
+        # In place: a captured graph uses the tensors' addresses.
         for name, tensor in own.items():
             tensor.copy_(saved[name])
         epoch = state["epoch"]
@@ -68,70 +68,65 @@ class Trainer:
         self.epoch, self.warming_up, self.train_error = epoch, bool(state["warming_up"]), float(state["train_error"])
 
     def _tensors(self) -> dict[str, Tensor]:
-        """All tensors that the training builds up, by name."""
+        """Return all tensors of the training state, by name: the net's, and momentum.0, momentum.1, ..."""
         momenta = {f"momentum.{i}": momentum for i, momentum in enumerate(self.step.optimiser.momenta)}
         return {**self.net.state_dict(), **momenta}
 
     def epochs(self, on_step: Callable[[int], None] = lambda _: None) -> Iterator[EpochRecord]:
-        """Train the epochs that are left, this net alone. `on_step` hears of each minibatch, by its iteration."""
+        """Train the remaining epochs of this net alone."""
         return (event for event in self.steps(on_step) if isinstance(event, EpochRecord))
 
     def steps(self, on_step: Callable[[int], None] = lambda _: None) -> Iterator[EpochRecord | StepEvent]:
-        """Train the epochs that are left, giving way after every step. `on_step` hears of each handed to the device.
+        """Train the remaining epochs, yielding after every step. Stops after an epoch whose loss is not finite.
 
-        Ends early after an epoch whose loss is no longer a number.
+        `on_step` is called with the iteration, from 1, of each step submitted to the device.
         """
+        recipe, batch = self.config.recipe, self.schedule.batch_size
         while self.epoch < self.schedule.epochs:
             started = time.perf_counter()
             epoch = self.epoch + 1
             rates = self._rates(epoch)
-            self._begin_epoch(epoch, rates)
-            before = (epoch - 1) * self.schedule.steps_per_epoch
-            for i in range(len(rates)):
+            images, steps = len(self.data.train), len(rates)
+            order = draw_order(self.config.seed, epoch, images, batch, steps, recipe.pad, recipe.flip)
+            self.step.begin_epoch(order, rates)
+            before = self.epoch * self.schedule.steps_per_epoch
+            for iteration in range(before + 1, before + steps + 1):
                 while not self.step.can_submit:
                     yield StepEvent.DEVICE_BUSY
                 self.step()
-                on_step(before + i + 1)
+                on_step(iteration)
                 yield StepEvent.SUBMITTED
-            evaluated = self._start_evaluations(epoch)
+            is_evaluated = epoch == self.schedule.epochs or epoch % recipe.eval_every == 0
+            if is_evaluated:
+                self._start_evaluations()
             while not self.step.is_finished:
                 yield StepEvent.DEVICE_BUSY
             loss, self.train_error = self.step.epoch_metrics()
+            if not is_evaluated and not math.isfinite(loss):
+                is_evaluated = True  # the last row of a diverged run
+                self._start_evaluations()
             self.epoch = epoch
-            record = self._record(rates[-1], loss, evaluated, started)
+            record = self._record(iteration, rates[-1], loss, is_evaluated, started)
             yield record
             if record.diverged:
                 return
 
     def _rates(self, epoch: int) -> list[float]:
-        """The learning rate of each of the epoch's minibatches."""
+        """Return the learning rate of each step of the epoch."""
         recipe = self.config.recipe
         self.warming_up = self.warming_up and warms_up(recipe, self.config.depth, epoch, self.train_error)
         if self.warming_up and recipe.warmup_lr is not None:
             return [recipe.warmup_lr] * self.schedule.steps_in(epoch)
         return self.schedule.rates(epoch)
 
-    def _begin_epoch(self, epoch: int, rates: list[float]) -> None:
-        recipe, images, batch = self.config.recipe, len(self.data.train), self.schedule.batch_size
-        order = draw_order(self.config.seed, epoch, images, batch, len(rates), recipe.pad, recipe.flip)
-        self.step.begin_epoch(order, rates)
-
-    def _start_evaluations(self, epoch: int) -> bool:
-        """Hand the evaluations to the device behind the epoch's steps, where this epoch has any."""
-        is_due = epoch == self.schedule.epochs or epoch % self.config.recipe.eval_every == 0
+    def _start_evaluations(self) -> None:
         with self.step.on_stream():
-            for evaluation in self._evaluations.values() if is_due else ():
+            for evaluation in self._evaluations.values():
                 evaluation.start()
         self.step.record_event()
-        return is_due
 
-    def _record(self, lr: float, train_loss: float, is_evaluated: bool, started: float) -> EpochRecord:
-        config, epoch = self.config, self.epoch
-        if not is_evaluated and not math.isfinite(train_loss):
-            is_evaluated = True  # the last row of a run that diverged
-            with self.step.on_stream():
-                for evaluation in self._evaluations.values():
-                    evaluation.start()
+    def _record(self, iteration: int, lr: float, loss: float, is_evaluated: bool, started: float) -> EpochRecord:
+        config = self.config
         results = {}
         if is_evaluated:
             with self.step.on_stream():
@@ -145,10 +140,10 @@ class Trainer:
             depth=config.depth,
             shortcut=config.shortcut,
             seed=config.seed,
-            epoch=epoch,
-            iteration=min(epoch * self.schedule.steps_per_epoch, self.schedule.iterations),
+            epoch=self.epoch,
+            iteration=iteration,
             lr=lr,
-            train_loss=train_loss,
+            train_loss=loss,
             train_error=self.train_error,
             train_error_clean=results.get("train", (math.nan, math.nan))[1],
             test_loss=test_loss,

@@ -10,8 +10,6 @@ from resdepth.training.evaluation import Evaluation
 from resdepth.training.trainer import Trainer
 
 CPU = torch.device("cpu")
-
-
 SHORT = RecipeConfig(epochs=3, iterations=None, lr=0.02, batch_size=32, pad=1)
 
 
@@ -22,7 +20,7 @@ def training(variant="residual", recipe=SHORT, depth=8, device="cpu", **keys):
 
 
 def evaluate(net, data, split, precision, batch=1000):
-    evaluation = Evaluation(net, data, split, precision, batch=batch)
+    evaluation = Evaluation(net, data, split, precision, is_captured=False, batch=batch)
     evaluation.start()
     return evaluation.result()
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
     ("words", "message"),
     [
         ("device=cuda:99", r"device=cuda:99: torch finds no such CUDA device"),
-        ("device=cpu precision=tf32", r"precision=tf32: is CUDA's; on cpu choose fp32 or bf16"),
+        ("device=cpu precision=tf32", r"precision=tf32: needs a CUDA device; on cpu use fp32 or bf16"),
         (
             "results=/dev/null/x",
             r"results=/dev/null/x: /dev/null/x/digits cannot be written to \(Not a directory\); set results=FOLDER",

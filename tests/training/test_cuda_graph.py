@@ -52,7 +52,7 @@ def tapes(monkeypatch):
         CUDAGraph=tape,
         graph=lambda tape, **words: tape.captured(**words),
     )
-    monkeypatch.setattr(graph, "torch", SimpleNamespace(cuda=cuda, no_grad=torch.no_grad))
+    monkeypatch.setattr(graph, "torch", SimpleNamespace(cuda=cuda))
     monkeypatch.setattr(engine, "is_captured", lambda *_: True)
     return made
 

@@ -55,7 +55,7 @@ def test_auto_is_eager_on_a_cpu_and_graph_on_cuda():
 
 
 def test_an_engine_the_device_lacks_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ConfigError, match="engine=graph: captures CUDA graphs; on cpu say engine=auto"):
+    with pytest.raises(ConfigError, match="engine=graph: captures CUDA graphs; on cpu use engine=auto"):
         engine.choose("graph", CPU)
     done = command("sweep", "engine=graph", "device=cpu", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
@@ -63,7 +63,7 @@ def test_an_engine_the_device_lacks_is_refused_before_anything_is_written(tmp_pa
 
 
 def test_a_precision_the_device_lacks_is_refused_and_the_check_sets_nothing():
-    with pytest.raises(ConfigError, match="precision=tf32: is CUDA's; on cpu choose fp32 or bf16"):
+    with pytest.raises(ConfigError, match="precision=tf32: needs a CUDA device; on cpu use fp32 or bf16"):
         devices.require_precision("tf32", CPU)
     before = torch.get_float32_matmul_precision()
     devices.require_precision("tf32", torch.device("cuda"))
@@ -113,6 +113,17 @@ def test_blocks_are_compiled_once_by_shape_not_once_by_layer():
         counted.append(counter.frame_count)
     # Of each stage: 8 layers have one block, 20 have three, the last two alike; the first stage's are all alike.
     assert counted == [3, 5]
+
+
+def test_more_compilations_than_the_limit_raise_instead_of_running_eagerly():
+    engine._compiled.cache_clear()
+    engine._compiled()
+    assert torch.compiler.config.recompile_limit == 64, "this torch ignores torch.compiler.config.recompile_limit"
+    one_more = torch.compile(lambda a: a + 1, dynamic=False, backend="eager")
+    with torch.compiler.config.patch(recompile_limit=1):
+        one_more(torch.ones(2))
+        with pytest.raises(Exception, match="recompile_limit"):
+            one_more(torch.ones(3))
 
 
 def test_compiled_blocks_have_the_eager_ones_gradients(monkeypatch):

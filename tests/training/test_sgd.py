@@ -1,9 +1,12 @@
 """The update: against torch's own SGD, against the formula, and which parameters are decayed."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
+from support.commands import ROOT
 from support.trainers import CPU, SHORT, training
 
 from resdepth.config.schema import RecipeConfig
@@ -54,3 +57,40 @@ def test_a_step_is_sgd_with_momentum_and_weight_decay():
 
     list(t.epochs(on_step=follow))
     assert seen == [True] * 4
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_sgd_is_bit_for_bit_the_fused_optimiser_of_torch(momentum):
+    recipe = replace(SHORT, momentum=momentum, weight_decay=0.01)
+    ours, theirs = training().net, training().net
+    sgd = SGD(ours, recipe, CPU)
+    lr = torch.tensor(recipe.lr)
+    reference = torch.optim.SGD(theirs.parameters(), lr=lr, momentum=momentum, weight_decay=0.01, fused=True)
+    for _ in range(3):
+        for net in (ours, theirs):
+            net.zero_grad()
+            net(torch.ones(4, 1, 8, 8)).square().sum().backward()
+        sgd.step()
+        reference.step()
+    message = "torch.optim.sgd.sgd(fused=True) no longer computes what torch.optim.SGD(fused=True) does"
+    assert all(map(torch.equal, ours.parameters(), theirs.parameters())), message
+
+
+def test_a_step_does_not_load_dynamo():
+    """torch.optim.SGD does, at its first step: 1 to 2 seconds for every run."""
+    code = (
+        "import sys, torch\n"
+        "from resdepth.config.schema import RecipeConfig\n"
+        "from resdepth.training.sgd import SGD\n"
+        "net = torch.nn.Linear(2, 2)\n"
+        "net(torch.ones(1, 2)).sum().backward()\n"
+        "sgd = SGD(net, RecipeConfig(), torch.device('cpu'))\n"
+        "sgd.step()\n"
+        "print('torch._dynamo' in sys.modules)\n"
+        "torch.optim.SGD(net.parameters()).step()\n"
+        "print('torch._dynamo' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    ours, torchs = done.stdout.split()
+    assert ours == "False"
+    assert torchs == "True", "torch.optim.SGD no longer loads torch._dynamo: resdepth/training/sgd.py can use it"

@@ -88,7 +88,7 @@ VALUES = {
     "device=cuda:-1": "device='cuda:-1': choose auto, cpu, cuda, cuda:N or mps",
     "device=": "device='': choose auto, cpu, cuda, cuda:N or mps",
     "device=CPU": "device='CPU': choose auto, cpu, cuda, cuda:N or mps",
-    "precision=tf32 device=cpu": "precision=tf32: is CUDA's; on cpu choose fp32 or bf16",
+    "precision=tf32 device=cpu": "precision=tf32: needs a CUDA device; on cpu use fp32 or bf16",
     "name=.": "name='.': names a folder below the results: letters, digits, '.', '_'",
     "name=..": "name='..': names a folder below the results: letters, digits, '.', '_'",
     "name=a/b": "name='a/b': names a folder below the results: letters, digits, '.', '_'",
