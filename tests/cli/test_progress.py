@@ -1,10 +1,9 @@
 """How a sweep is seen while it runs, in a terminal and in a pipe."""
 
 import re
-import sys
 
-import pytest
 from support.commands import in_a_terminal
+from support.platforms import posix
 from support.runs import RECORD
 
 from resdepth.cli.progress import PlainProgress
@@ -12,13 +11,13 @@ from resdepth.results.outcome import Outcome
 from resdepth.sweep.plan import make_plan
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@posix
 def test_a_narrow_terminal_shows_the_same_in_one_line(tmp_path):
     screen = in_a_terminal("train", "depth=8", "recipe.epochs=12", "device=cpu", cwd=tmp_path, columns=80)
     assert re.search(r"run 1 of 1 residual-8-s0, ep \d+/12 err [\d.]+ % [\d,]+ images/s +\d+ s left", screen)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@posix
 def test_a_terminal_shows_run_epoch_error_speed_and_time_left(tmp_path):
     words = ("sweep", "depth=8", "recipe.epochs=12", "device=cpu")
     screen = in_a_terminal(*words, cwd=tmp_path, columns=130)

@@ -3,7 +3,7 @@
 import pytest
 
 from resdepth.config.compose import config_folder, expand
-from resdepth.config.schema import OWN_SOURCES
+from resdepth.config.schema import USER_SOURCES
 from resdepth.errors import ConfigError
 
 CONFIGS = config_folder()
@@ -27,7 +27,7 @@ def test_every_experiment_composes_and_pins_its_recipe_and_name(experiment):
 
 @pytest.mark.parametrize("data", options("data"))
 def test_every_data_option_composes_with_a_recipe_of_its_own(data):
-    for config in configs(f"data={data}", *(["data.path=x"] if data in OWN_SOURCES else [])):
+    for config in configs(f"data={data}", *(["data.path=x"] if data in USER_SOURCES else [])):
         assert (config.data.name, config.recipe.name) == (data, data)
 
 
@@ -117,7 +117,7 @@ def test_a_folder_of_ones_own_adds_data_and_recipes(tmp_path):
 def test_a_data_option_without_a_recipe_says_what_to_do(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.yaml").write_text("source: digits\n")
-    with pytest.raises(ConfigError, match=r"recipe=mine: choose one of .*say recipe=NAME"):
+    with pytest.raises(ConfigError, match=r"recipe=mine: choose one of .*set recipe=NAME"):
         expand(["data=mine"], config_dir=tmp_path)
     assert {c.recipe.name for c in configs("data=mine", "recipe=digits", config_dir=tmp_path)} == {"digits"}
 
@@ -152,7 +152,7 @@ def test_an_experiment_that_fixes_a_key_means_it(tmp_path):
 def test_a_launcher_inside_an_experiment_is_refused_not_ignored(tmp_path):
     text = "# @package _global_\ndefaults:\n  - override /hydra/launcher: joblib\nname: far\n"
     folder = config_dir_with(tmp_path, "experiment", "far", text)
-    with pytest.raises(ConfigError, match="hydra/launcher=joblib: stands in an experiment"):
+    with pytest.raises(ConfigError, match="hydra/launcher=joblib: is set in an experiment"):
         expand(["experiment=far"], config_dir=folder)
 
 

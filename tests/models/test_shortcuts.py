@@ -17,7 +17,7 @@ def test_option_a_subsamples_and_pads_the_channels_evenly_on_both_sides():
 
 
 def test_option_a_cannot_drop_channels():
-    with pytest.raises(ValueError, match="cannot take 8 to 4"):
+    with pytest.raises(ValueError, match="cannot reduce 8 to 4"):
         ZeroPad(8, 4, stride=1)
 
 

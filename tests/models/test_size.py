@@ -11,8 +11,6 @@ from resdepth.models.size import conv_outputs, min_memory_bytes, multiply_adds, 
 from resdepth.variants import VARIANTS
 
 PAPER_PARAMETERS = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962, 1202: 19_421_274}
-
-
 PAPER_MEGA_MULTIPLY_ADDS = {20: 40.6, 32: 68.9, 44: 97.2, 56: 125.5, 110: 252.9, 1202: 2829}
 
 

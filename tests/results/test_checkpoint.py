@@ -29,8 +29,6 @@ def test_a_run_continued_from_a_checkpoint_is_the_same_run(tmp_path):
 
 
 WORDS = ("depth=8", "variant=plain", "recipe.epochs=4", "data.limit=128", "device=cpu")
-
-
 RUN = "plain-8-s0,data.limit=128,recipe.epochs=4"
 
 

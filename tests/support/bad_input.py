@@ -10,20 +10,13 @@ import pytest
 from PIL import Image
 
 from resdepth.cli.main import main
-from resdepth.data import sources
 from resdepth.sweep import launch, preflight
 from support.commands import ROOT
-from support.images import write_folder, write_npz
+from support.images import forget_images, write_folder, write_npz
 
 NPZ, FOLDER, OWN = "sweep data=npz data.path=mine.npz", "sweep data=folder data.path=.", "sweep --config-dir own "
-
-
 NO_NPZ = "data.path=mine.npz: is not an .npz file of plain arrays ("
-
-
 DIGITS = "results/digits/plain-8-s0"
-
-
 CSV = "results=results: contains no rows to sum up (results/digits/plain-8-s0/"
 
 
@@ -166,9 +159,7 @@ def resdepth(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     for module, name in ((launch, "launch"), (preflight, "estimate_seconds")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("something was trained"))
-    # What another case has read from a file of the same name.
-    sources._loaded.clear()
-    sources.fingerprint.cache_clear()
+    forget_images()
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["resdepth", *words])

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,17 +11,57 @@ import traceback
 from pathlib import Path
 
 from resdepth.cli.main import main
+from support.images import forget_images
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def command(*words, cwd=ROOT, **environment):
+def process_arguments():
+    """Keyword arguments of `subprocess` for a process that Ctrl-C ends.
+
+    A shell starts its background jobs with SIGINT ignored, and what is ignored is inherited: tests that send SIGINT
+    would fail because of how pytest was started.
+    """
+    if os.name != "posix":
+        return {}
+    return {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+
+
+def environment(**changes):
+    return {**os.environ, "PYTHONPATH": str(ROOT), **changes}
+
+
+def command(*words, cwd=ROOT, **changes):
     """`python -m resdepth ...` as a user runs it: exit code, standard output, standard error."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment}
     return subprocess.run(
-        [sys.executable, "-m", "resdepth", *map(str, words)],
-        cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False,
+        [sys.executable, "-m", "resdepth", *map(str, words)], cwd=cwd, env=environment(COLUMNS="200", **changes),
+        capture_output=True, text=True, timeout=300, check=False, **process_arguments(),
     )  # fmt: skip
+
+
+def _fork(words, cwd, before, files):
+    """Fork a process that runs `before` and the command with these files as its descriptors 0, 1, ...; its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        os.chdir(cwd)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        forget_images()
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+        sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w", closefd=False)) for n in (1, 2))
+        sys.argv = ["resdepth", *map(str, words)]
+        before()
+        main()
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def command_with(before, *words, cwd):
@@ -28,50 +69,42 @@ def command_with(before, *words, cwd):
 
     Forked, because torch need not be loaded again; a process, because what it lost it never gets back.
     """
-    output = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115
-    pid = os.fork()
-    if pid == 0:
-        code = 70
-        try:
-            os.chdir(cwd)
-            for number, file in enumerate(output, start=1):
-                os.dup2(file.fileno(), number)
-            sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(n, "w", closefd=False)) for n in (1, 2))
-            sys.argv = ["resdepth", *map(str, words)]
-            before()
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    said = []
-    for file in output:
-        file.seek(0)
-        said.append(file.read())
-        file.close()
-    return subprocess.CompletedProcess(words, code, *said)
+
+    def prepare():
+        os.environ["COLUMNS"] = "200"
+        before()
+
+    with Path(os.devnull).open() as nothing, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        pid = _fork(words, cwd, prepare, [file.fileno() for file in (nothing, out, err)])
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        for file in (out, err):
+            file.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.read())
+
+
+def forked_command(*words, cwd=ROOT):
+    """`command` without loading torch again, for what a process started anew proves nothing more about."""
+    return command_with(lambda: None, *words, cwd=cwd) if hasattr(os, "fork") else command(*words, cwd=cwd)
 
 
 def in_a_terminal(*words, cwd, columns):
     """What a terminal of so many columns is sent, with its colours and cursor movements taken out."""
+
+    def describe_the_terminal():
+        os.environ.update(COLUMNS=str(columns), LINES="30", TERM="xterm-256color")
+
     master, slave = os.openpty()
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": str(columns), "LINES": "30", "TERM": "xterm-256color"}
-    command = [sys.executable, "-m", "resdepth", *words]
-    with subprocess.Popen(command, cwd=cwd, env=env, stdin=slave, stdout=slave, stderr=slave) as process:
-        os.close(slave)
-        sent = b""
-        while True:
-            try:
-                part = os.read(master, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            sent += part
+    pid = _fork(words, cwd, describe_the_terminal, [slave] * 3)
+    os.close(slave)
+    sent = b""
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        sent += part
     os.close(master)
-    assert process.returncode == 0, sent.decode()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, sent.decode()
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent.decode())

@@ -2,11 +2,6 @@
 
 import ctypes
 import os
-import resource
-
-
-def nothing():
-    pass
 
 
 def lines_of(done, code):
@@ -18,6 +13,8 @@ def lines_of(done, code):
 
 def file_size_limit(size):
     """Files end at `size` bytes; a write beyond fails as on a full disk, for Python ignores the signal."""
+    import resource  # POSIX only
+
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
@@ -29,5 +26,7 @@ def without_roots_rights():
     header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
     assert libc.capget(header, sets) == 0
     override, read_search = 1, 2
+    # The effective set, and the permitted one, which access(2) goes by.
     sets[0] &= ~(1 << override | 1 << read_search)
+    sets[1] &= ~(1 << override | 1 << read_search)
     assert libc.capset(header, sets) == 0

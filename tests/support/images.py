@@ -4,6 +4,15 @@ import numpy as np
 from PIL import Image
 
 from resdepth.config.schema import DataConfig
+from resdepth.data import sources
+from resdepth.sweep import run
+
+
+def forget_images():
+    """Clear what this process has read, for a test that writes other images to the same path."""
+    sources._loaded.clear()
+    sources.fingerprint.cache_clear()
+    run._device_data.cache_clear()
 
 
 def write_folder(root, arrays):

@@ -1,25 +1,23 @@
 """Commands that are interrupted: start one, wait for its first row, find the processes below it."""
 
 import contextlib
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from support.commands import ROOT
+from support.commands import environment, process_arguments
+
+# Two short runs, which leave a moment between the first row and the end for a kill or a signal.
+WORDS = ("sweep", "depth=8", "recipe.epochs=12", "device=cpu", "checkpoint_seconds=0")
 
 
 def start(*words, cwd, cores=1):
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(cores)}
+    """A command that goes on meanwhile; on two cores it trains both runs at once, in processes of their own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "resdepth", *words],
-        cwd=cwd,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+        [sys.executable, "-m", "resdepth", *words], cwd=cwd, env=environment(OMP_NUM_THREADS=str(cores)),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **process_arguments(),
+    )  # fmt: skip
 
 
 def wait_for_rows(folder, process, seconds=60):
@@ -51,9 +49,6 @@ def is_running(pid):
         return False
 
 
-WORDS = ("sweep", "depth=8,14", "recipe.epochs=12", "device=cpu", "checkpoint_seconds=0")
-
-
 def parents():
     """The parent of every process there is, by number."""
     found = {}
@@ -75,10 +70,6 @@ def trainers(process):
     """Of those, the ones that train: children of the fork server, which is the command's child."""
     above = parents()
     return {pid for pid in children(process) if above.get(pid) != process.pid}
-
-
-def begin(folder, *words):
-    return start(*words, cwd=folder, cores=2)
 
 
 def gone(pids, seconds=5):

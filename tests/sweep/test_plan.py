@@ -40,5 +40,5 @@ def test_finished_runs_are_skipped_and_failed_ones_tried_again():
 
 def test_an_experiment_is_refused_a_config_dir_with_a_main_file(tmp_path):
     (tmp_path / "config.yaml").write_text("depth: 8\n")
-    with pytest.raises(ConfigError, match=r"holds a config\.yaml"):
+    with pytest.raises(ConfigError, match=r"contains a config\.yaml"):
         make_plan([], tmp_path)

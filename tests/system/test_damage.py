@@ -4,14 +4,17 @@ import io
 import math
 import os
 import pickle
+import shutil
 import warnings
 from hashlib import sha256
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from support.commands import command_with
-from support.faults import lines_of, nothing
+from support.commands import command_with, forked_command
+from support.faults import lines_of
+from support.platforms import posix
 from support.runs import StopAfter, all_rows, metrics, train_here
 
 from resdepth.report.plots import draw
@@ -24,11 +27,9 @@ from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
 from resdepth.sweep.run import train_run
 
-pytestmark = pytest.mark.usefixtures("elsewhere")
+pytestmark = [pytest.mark.usefixtures("elsewhere"), pytest.mark.xdist_group("damage")]
 
 WORDS = ("depth=8", "recipe.epochs=4", "data.limit=128", "device=cpu", "checkpoint_seconds=0")
-
-
 PLAIN = "plain-8-s0,data.limit=128,recipe.epochs=4"
 
 
@@ -40,14 +41,22 @@ def whole(tmp_path_factory):
     return all_rows(folder)
 
 
-@pytest.fixture
-def broken():
-    """The folder of the plain run, broken off after its second epoch."""
-    planned = make_plan(WORDS).runs[0]
+@pytest.fixture(scope="module")
+def broken_off(tmp_path_factory):
+    """Results whose plain run was broken off after its second epoch."""
+    folder = tmp_path_factory.mktemp("broken")
+    planned = make_plan([*WORDS, f"results={folder / 'results'}"]).runs[0]
     with pytest.raises(KeyboardInterrupt):
         train_run(planned, StopAfter(2))
     assert (planned.label, len(read_rows(planned.directory / "metrics.csv"))) == (PLAIN, 2)
-    return planned.directory
+    return folder / "results"
+
+
+@pytest.fixture
+def broken(broken_off, tmp_path):
+    """The folder of that run, in a copy of the results for this test alone."""
+    shutil.copytree(broken_off, tmp_path / "results")
+    return Path("results") / "digits" / PLAIN
 
 
 UNSAFE = "the checkpoint cannot be read safely (UnpicklingError)"
@@ -120,6 +129,7 @@ def test_a_damaged_checkpoint_fails_its_run_alone_and_without_it_the_run_starts_
     assert all_rows(broken.parent) == whole
 
 
+@posix
 def test_a_malicious_checkpoint_does_no_harm_to_a_sweep_and_is_said_in_one_line(broken, tmp_path):
     (broken / "checkpoint.pt").write_bytes(SPOILT["malicious"][0](broken / "checkpoint.pt"))
     # A warning of torch's would be a second line.
@@ -149,14 +159,17 @@ def in_order(*numbers):
 
 
 DAMAGES = {
-    "torn": (lambda t: t[:-20], "torn, though the run has ended"),
+    "torn": (lambda t: t[:-20], "line 5 is incomplete, though the run has ended"),
     "a doubled header": (lambda t: t[: t.index("\n") + 1] + t, "line 2 repeats the header"),
     "a missing column": (lambda t: t.replace("train_loss,", "", 1), "line 1 is not the header of schema 1"),
     "a wrong type": (lambda t: t.replace(",plain,8,", ",plain,eight,", 1), "line 2: depth='eight': needs a whole"),
     "rows out of order": (in_order(0, 2, 1), "line 2 is epoch 2, not 1"),
     "NUL bytes": (lambda t: t.replace(",plain,", ",\0\0,", 1), r"line 2: variant='\x00\x00': needs a text"),
     "empty": (lambda t: "", "contains no row, though the run has ended"),
-    "no text": (lambda t: t.encode().replace(b"plain", b"\xff\xfe", 1), "cannot be read ('utf-8' codec can't decode"),
+    "no text": (
+        lambda t: t.encode().replace(b"plain", b"\xff\xfe", 1),
+        "cannot be read as CSV ('utf-8' codec can't decode",
+    ),
 }
 
 
@@ -172,14 +185,14 @@ def test_every_damaged_csv_is_named_in_a_line_of_its_own_and_the_others_are_summ
     for folder, (spoil, _) in zip(folders[:-1], DAMAGES.values(), strict=True):
         damage(folder / "metrics.csv", spoil)
     for command in ("summary", "plot"):
-        done = command_with(nothing, command, "results", cwd=tmp_path)
+        done = forked_command(command, "results", cwd=tmp_path)
         said = lines_of(done, 0)
         for line, folder, (_, expected) in zip(said, folders[:-1], DAMAGES.values(), strict=True):
             assert line.startswith(f"resdepth: {folder / 'metrics.csv'}: ")
             assert expected in line
             assert any(remedy in line for remedy in ("fix it", "remove that line", "put the rows", "move "))
     before = {folder: (folder / "metrics.csv").read_bytes() for folder in folders}
-    (line,) = lines_of(command_with(nothing, "sweep", *words, cwd=tmp_path), 2)
+    (line,) = lines_of(forked_command("sweep", *words, cwd=tmp_path), 2)
     assert line.startswith(f"resdepth: {folders[0] / 'metrics.csv'}: ")
     assert before == {folder: (folder / "metrics.csv").read_bytes() for folder in folders}
 
@@ -213,22 +226,22 @@ def test_a_row_torn_by_a_kill_is_made_again(broken, whole):
 
 def test_a_diverging_run_keeps_its_rows_the_sweep_goes_on_and_every_figure_marks_it(tmp_path):
     words = ("depth=8", "variant=plain", "model.batch_norm=false", "recipe.lr=0.01,1000", "data.limit=128")
-    done = command_with(nothing, "sweep", *words, "recipe.epochs=4", "device=cpu", cwd=tmp_path)
+    done = forked_command("sweep", *words, "recipe.epochs=4", "device=cpu", cwd=tmp_path)
     assert lines_of(done, 0) == []
     assert "s, diverged in epoch " in done.stdout
     assert done.stdout.count("  finished  ") == done.stdout.count("  diverged  ") == 1
     table = load_results("results")
     assert len(table[table.state == "finished"]) == 4
     assert not math.isfinite(table[table.state == "diverged"].train_loss.iloc[-1])
-    summed = command_with(nothing, "summary", cwd=tmp_path)
+    summed = forked_command("summary", cwd=tmp_path)
     assert "1 diverged" in summed.stdout
     for metric in ("error", "loss"):
-        figures = {drawn.name: drawn.figure for drawn in draw(table, metric)}
+        figures = {name: figure for _, name, figure in draw(table, metric)}
         marked = {name for name, figure in figures.items() if "diverged" in _legends(figure)}
         assert {name.partition("_")[0] for name in figures if "lr=1000" in name} == {"curves", "depth"}
         assert marked == {name for name in figures if "lr=1000" in name or name == "rates"}
         plt.close("all")
-    again = command_with(nothing, "sweep", *words, "recipe.epochs=4", "device=cpu", cwd=tmp_path)
+    again = forked_command("sweep", *words, "recipe.epochs=4", "device=cpu", cwd=tmp_path)
     assert "2 runs, 2 finished before and skipped" in again.stdout
 
 

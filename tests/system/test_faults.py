@@ -1,15 +1,14 @@
 """Faults of disk, rights and memory, each really caused: a line says what to do; said again, it finishes."""
 
 import os
-import resource
 import subprocess
 from pathlib import Path
 
 import pytest
 import torch
-from support.commands import command_with
-from support.faults import file_size_limit, lines_of, nothing, without_roots_rights
-from support.platforms import posix
+from support.commands import command_with, forked_command
+from support.faults import file_size_limit, lines_of, without_roots_rights
+from support.platforms import file_modes, linux, posix
 from support.runs import all_rows
 
 import resdepth.sweep.plan
@@ -19,17 +18,11 @@ from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
 
-pytestmark = posix
+pytestmark = [posix, pytest.mark.xdist_group("exclusive")]
 
 WORDS = ("sweep", "depth=8", "recipe.epochs=4", "data.limit=128", "device=cpu", "-q")
-
-
 LONG = tuple(word.replace("epochs=4", "epochs=40") for word in WORDS)
-
-
 PLAIN, RESIDUAL = RUNS = [f"results/digits/{v}-8-s0,data.limit=128,recipe.epochs=4" for v in ("plain", "residual")]
-
-
 AGAIN = "fix that and run the same command again, which continues the run"
 
 
@@ -37,7 +30,7 @@ AGAIN = "fix that and run the same command again, which continues the run"
 def whole(tmp_path_factory):
     """A folder in which the sweep went well; its checkpoints are kept."""
     folder = tmp_path_factory.mktemp("whole")
-    done = command_with(nothing, *WORDS, "keep_checkpoint=true", cwd=folder)
+    done = forked_command(*WORDS, "keep_checkpoint=true", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     return folder
 
@@ -46,13 +39,13 @@ def whole(tmp_path_factory):
 def long(tmp_path_factory):
     """The same over more epochs, whose rows outgrow the file that Hydra writes before them."""
     folder = tmp_path_factory.mktemp("long")
-    assert command_with(nothing, *LONG, cwd=folder).returncode == 0
+    assert forked_command(*LONG, cwd=folder).returncode == 0
     return folder
 
 
 def assert_finishes(folder, whole, *more):
     """The command, said again where nothing is in its way, ends with the rows of an uninterrupted sweep."""
-    done = command_with(nothing, *WORDS, *more, cwd=folder)
+    done = forked_command(*WORDS, *more, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert all_rows(folder) == all_rows(whole)
     for run in RUNS:
@@ -69,7 +62,7 @@ def test_a_row_that_cannot_be_written_fails_its_run_and_no_row_before_it_is_lost
         assert 30 < len(rows) < 40
         assert rows == all_rows(long)[name][: len(rows)]
     assert not list(tmp_path.rglob("*.part"))
-    assert command_with(nothing, *LONG, cwd=tmp_path).returncode == 0
+    assert forked_command(*LONG, cwd=tmp_path).returncode == 0
     assert all_rows(tmp_path) == all_rows(long)
 
 
@@ -95,12 +88,12 @@ def small_disk(tmp_path, whole):
 
 
 def test_on_a_full_disk_the_checkpoint_before_stays_and_the_run_goes_on_from_it(small_disk, whole):
-    done = command_with(nothing, *WORDS, "checkpoint_seconds=0", cwd=small_disk)
+    done = forked_command(*WORDS, "checkpoint_seconds=0", cwd=small_disk)
     assert lines_of(done, 1) == [f"resdepth: {run}: failed: {run}: No space left on device; {AGAIN}" for run in RUNS]
     assert (small_disk / PLAIN / "checkpoint.pt").exists()
     assert not list(small_disk.rglob("*.part"))
     subprocess.run(["mount", "-o", "remount,size=100m", small_disk], check=True)
-    dry = command_with(nothing, *WORDS[:-1], "--dry-run", cwd=small_disk)
+    dry = forked_command(*WORDS[:-1], "--dry-run", cwd=small_disk)
     assert dry.stdout.count("failed before, to be tried again") == 2
     assert_finishes(small_disk, whole)
 
@@ -112,13 +105,14 @@ def test_figures_on_a_full_disk_are_not_drawn_by_halves(whole, tmp_path):
     assert list((tmp_path / "figures").iterdir()) == []
 
 
+@linux
 def test_an_output_that_cannot_be_written_fails_no_run(tmp_path, whole):
     def print_to_a_full_disk():
         os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
 
     done = command_with(print_to_a_full_disk, *WORDS[:-1], cwd=tmp_path)
     assert lines_of(done, 1) == [
-        "resdepth: standard output cannot be written (No space left on device); nothing more is printed to it"
+        "resdepth: standard output cannot be written (No space left on device); further output is discarded"
     ]
     assert all_rows(tmp_path) == all_rows(whole)
 
@@ -133,8 +127,7 @@ def test_an_error_that_nobody_foresaw_is_one_line_and_its_traceback_is_there_for
 
     done = command_with(break_the_plan, *WORDS, cwd=tmp_path)
     assert lines_of(done, 1) == [
-        "resdepth: ZeroDivisionError: division by zero; "
-        "RESDEPTH_TRACEBACK=1 before the command shows where, for a report"
+        "resdepth: ZeroDivisionError: division by zero; set RESDEPTH_TRACEBACK=1 to get the traceback for a bug report"
     ]
     assert "Traceback" in command_with(break_it_and_ask, *WORDS, cwd=tmp_path).stderr
 
@@ -154,14 +147,15 @@ def read_only():
         folder.chmod(0o755)
 
 
+@file_modes
 @pytest.mark.parametrize(
     ("folder", "mode", "words", "code", "line"),
     [
-        (".", 0o555, WORDS, 2, "results=results: results/digits cannot be written to (Permission denied); say"),
-        ("results", 0o555, WORDS, 2, "results=results: results/digits cannot be written to (Permission denied); say"),
+        (".", 0o555, WORDS, 2, "results=results: results/digits cannot be written to (Permission denied); set"),
+        ("results", 0o555, WORDS, 2, "results=results: results/digits cannot be written to (Permission denied); set"),
         ("results/digits", 0o555, WORDS, 2, "results=results: results/digits cannot be written to (Permission denied)"),
         (PLAIN, 0o555, WORDS, 1, f"{PLAIN}: failed: "),
-        (PLAIN, 0o000, WORDS, 2, f"results=results: {PLAIN} cannot be used (Permission denied); set results=FOLDER"),
+        (PLAIN, 0o000, WORDS, 2, f"results=results: {PLAIN} cannot be used (Permission denied); set"),
     ],
     ids=["the folder", "results", "the experiment", "the run", "the run, not even readable"],
 )  # fmt: skip
@@ -178,11 +172,12 @@ def test_results_that_cannot_be_written_are_said_in_one_line(
     assert_finishes(tmp_path, whole)
 
 
+@file_modes
 @pytest.mark.parametrize(
     ("words", "line"),
     [
         (("plot", "{0}/results"), "--out={0}/results/digits/figures: cannot be written to (Permission denied)"),
-        (("plot", "{0}/results", "--out", "shut/x"), "--out=shut/x: cannot be written to (Permission denied); say"),
+        (("plot", "{0}/results", "--out", "shut/x"), "--out=shut/x: cannot be written to (Permission denied); use"),
         (("summary", "{0}/results", "--csv", "shut/x.csv"), "--csv=shut/x.csv: cannot be written (Permission denied)"),
     ],
 )
@@ -194,8 +189,11 @@ def test_figures_and_tables_that_cannot_be_written_are_said_in_one_line(tmp_path
     assert said.startswith(f"resdepth: {line.format(whole)}")
 
 
+@linux
 def test_a_net_too_wide_for_the_memory_fails_and_the_others_are_trained(tmp_path):
     def spare_600_megabytes():
+        import resource
+
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 600 * 2**20,) * 2)
 

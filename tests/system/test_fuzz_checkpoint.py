@@ -19,8 +19,6 @@ from resdepth.errors import RunError
 from resdepth.results import checkpoint
 
 CONFIGURED = RunConfig(depth=8, variant="plain")
-
-
 STATE = {"net": {"w": torch.arange(6.0)}, "epoch": 2, "train_error": 1.5}
 
 

@@ -51,11 +51,7 @@ def records(draw):
 
 
 CONFIG = b"depth: 20\nvariant: plain\nseed: 0\ndata:\n  name: digits\n  limit: null\nmodel:\n  name: conv\n"
-
-
 CONFIG += b"recipe:\n  name: digits\n  lr: 0.02\n  epochs: 3\n  iterations: null\n  milestones: [0.5, 0.75]\n"
-
-
 OUTCOME = b'{"state": "finished", "seconds": 1.5, "message": ""}\n'
 
 

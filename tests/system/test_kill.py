@@ -6,15 +6,16 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
-from support.commands import command
+from support.commands import forked_command
+from support.platforms import linux
 from support.processes import WORDS, children_of, is_running, start, wait_for_rows
 from support.runs import TINY, all_rows
 
 from resdepth.results.run_directory import locked
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("exclusive")]
 KILLS = int(os.environ.get("RESDEPTH_KILLS", "3"))
 
 
@@ -37,7 +38,7 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_rows_of_an_uninterrupted
         else:
             assert all_rows(tmp_path) == uninterrupted
             shutil.rmtree(tmp_path / "results")
-    done = command(*WORDS, "-q", cwd=tmp_path)
+    done = forked_command(*WORDS, "-q", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert all_rows(tmp_path) == uninterrupted
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["digits"]
@@ -48,17 +49,17 @@ def test_a_second_sweep_on_the_same_run_is_refused_and_a_dead_ones_lock_is_taken
     folder = tmp_path / "results" / "digits" / "residual-8-s0,data.limit=128,recipe.epochs=2"
     folder.mkdir(parents=True)
     with locked(folder):
-        done = command(*words, cwd=tmp_path)
+        done = forked_command(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert "is being trained by another process; wait for it, or choose another name=" in done.stderr
     assert done.stderr.count("\n") == 1
     assert list(folder.iterdir()) == []
     (folder / ".lock").write_text("")  # as a killed process leaves it
-    assert command(*words, cwd=tmp_path).returncode == 0
+    assert forked_command(*words, cwd=tmp_path).returncode == 0
     assert not (folder / ".lock").exists()
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in Linux' /proc")
+@linux
 def test_a_killed_worker_ends_the_sweep_in_one_line_and_the_same_command_finishes_it(tmp_path, uninterrupted):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs pip install hydra-joblib-launcher")
     parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -77,7 +78,7 @@ def test_a_killed_worker_ends_the_sweep_in_one_line_and_the_same_command_finishe
         time.sleep(0.1)
     assert not any(map(is_running, children))
     # Where a run is executed is no part of it; without the launcher there are no workers to be waited for.
-    done = command(*WORDS, "-q", cwd=tmp_path)
+    done = forked_command(*WORDS, "-q", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert all_rows(tmp_path) == uninterrupted
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["digits"]

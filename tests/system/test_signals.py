@@ -5,12 +5,15 @@ import signal
 import time
 
 import pytest
-from support.commands import command
-from support.platforms import linux
-from support.processes import WORDS, begin, children, gone, start, trainers, wait_for_rows
+from support.commands import forked_command
+from support.platforms import linux, posix
+from support.processes import WORDS, children, gone, start, trainers, wait_for_rows
 from support.runs import all_rows
 
 from resdepth.sweep.plan import make_plan
+
+pytestmark = [posix, pytest.mark.slow, pytest.mark.xdist_group("exclusive")]
+SIGKILL = 9  # `signal` has no such name on Windows
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -24,31 +27,28 @@ def test_a_signal_ends_a_sweep_within_5_seconds_with_the_command_that_continues(
     assert process.returncode == code
     assert said == f"resdepth: stopped; to continue: resdepth {' '.join(WORDS)}\n"
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["digits"]
-    assert command(*WORDS, "-q", cwd=tmp_path).returncode == 0
+    assert forked_command(*WORDS, "-q", cwd=tmp_path).returncode == 0
     assert all_rows(tmp_path) == uninterrupted
 
 
 @linux
-def test_a_killed_process_fails_its_run_alone_and_the_same_command_continues_it(tmp_path):
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    assert begin(whole, *WORDS, "-q").wait(120) == 0
-    process = begin(tmp_path, *WORDS, "-q")
+def test_a_killed_process_fails_its_run_alone_and_the_same_command_continues_it(tmp_path, uninterrupted):
+    process = start(*WORDS, "-q", cwd=tmp_path, cores=2)
     wait_for_rows(tmp_path / "results", process)
-    os.kill(min(trainers(process)), signal.SIGKILL)
+    os.kill(min(trainers(process)), SIGKILL)
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 1
     assert said.count("\n") == 1
     assert "its process was killed by signal 9; run the same command again, which continues the run" in said
     assert len(make_plan([*WORDS[1:], f"results={tmp_path / 'results'}"]).pending) == 1
-    assert begin(tmp_path, *WORDS, "-q").wait(120) == 0
-    assert all_rows(tmp_path / "results") == all_rows(whole / "results")
+    assert forked_command(*WORDS, "-q", cwd=tmp_path).returncode == 0
+    assert all_rows(tmp_path / "results") == uninterrupted
 
 
 @linux
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (SIGKILL, -9)])
 def test_a_signal_to_the_command_ends_all_its_processes(tmp_path, number, code):
-    process = begin(tmp_path, *WORDS)
+    process = start(*WORDS, cwd=tmp_path, cores=2)
     wait_for_rows(tmp_path, process)
     below = children(process)
     assert len(trainers(process)) == 2

@@ -107,7 +107,7 @@ def test_blocks_are_compiled_once_by_shape_not_once_by_layer():
         torch._dynamo.reset()
         t = training(depth=depth)
         counter = testing.CompileCounterWithBackend("aot_eager")
-        compiled = torch.compile(engine._forward, dynamic=False, backend=counter)
+        compiled = torch.compile(Block.forward, dynamic=False, backend=counter)
         t.net.call_block = compiled
         losses(t, 2)
         counted.append(counter.frame_count)
@@ -127,7 +127,7 @@ def test_more_compilations_than_the_limit_raise_instead_of_running_eagerly():
 
 
 def test_compiled_blocks_have_the_eager_ones_gradients(monkeypatch):
-    monkeypatch.setattr(engine, "_compiled", lambda: torch.compile(engine._forward, dynamic=False, backend="aot_eager"))
+    monkeypatch.setattr(engine, "_compiled", lambda: torch.compile(Block.forward, dynamic=False, backend="aot_eager"))
     reference = gradients(training(depth=14), torch.float64)
     assert distance(gradients(training(depth=14, engine="compiled")), reference) < 1e-5
     assert training(engine="compiled").net.call_block is not Block.__call__

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support.bad_input import check_refused
 from support.downloads import OFFERS, Server, serving
+from support.images import forget_images
 
 from resdepth.config.schema import DataConfig
 from resdepth.data import sources
@@ -32,7 +33,7 @@ def test_what_was_unpacked_by_half_is_not_taken_for_good(source, resdepth, tmp_p
         name = {"cifar10": "data_batch_1", "mnist": "train-images-idx3-ubyte"}[source]
         (file,) = (tmp_path / "root").rglob(name)
         file.write_bytes(file.read_bytes()[:1000])
-        sources._loaded.clear()
+        forget_images()
         if source == "mnist":  # torchvision has no sum of the file, only of the archive
             said = resdepth("sweep", "data=mnist", "data.root=root")
             check_refused(said, "data=mnist: is not in root and cannot be downloaded (")

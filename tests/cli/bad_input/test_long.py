@@ -18,14 +18,14 @@ LONG = [
     (["sweep", "data=npz", "data.path=" + "a/" * 2_500], "data.path='a/a/", "characters; shorten it"),
     (["sweep", "results=" + "a" * 5_000], "results='aaaa", "characters; shorten it"),
     (["sweep", "results=" + "a/" * 2_500], "results='a/a/", "characters; shorten it"),
-    (["sweep", "results=" + "a" * 900], "results=aaaa", "name another place"),
-    (["sweep", "data=npz", "data.path=" + "a" * 900], "data.path=aaaa", "name another place"),
-    (["sweep", "data=mnist", "data.root=" + "a" * 900], "data.root=aaaa", "name another place"),
+    (["sweep", "results=" + "a" * 900], "results=aaaa", "choose another path"),
+    (["sweep", "data=npz", "data.path=" + "a" * 900], "data.path=aaaa", "choose another path"),
+    (["sweep", "data=mnist", "data.root=" + "a" * 900], "data.root=aaaa", "choose another path"),
     (["sweep", "data=mnist", "data.root=" + "a" * 5_000], "data.root='aaaa", "characters; shorten it"),
-    (["sweep", "--config-dir", "a" * 5_000], "--config-dir=aaaa", "name another place"),
-    (["plot", "a" * 5_000], "results=aaaa", "name another place"),
-    (["summary", "a" * 5_000], "results=aaaa", "name another place"),
-    (["a" * 5_000], "No such command 'aaaa", "resdepth --help shows what there is"),
+    (["sweep", "--config-dir", "a" * 5_000], "--config-dir=aaaa", "choose another path"),
+    (["plot", "a" * 5_000], "results=aaaa", "choose another path"),
+    (["summary", "a" * 5_000], "results=aaaa", "choose another path"),
+    (["a" * 5_000], "No such command 'aaaa", "see resdepth --help"),
 ]
 
 

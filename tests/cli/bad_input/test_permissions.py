@@ -1,10 +1,5 @@
 """Files and folders that the user may not read or write."""
 
-import ctypes
-import os
-import subprocess
-import sys
-
 import pytest
 from support.bad_input import (
     CSV,
@@ -21,32 +16,12 @@ from support.bad_input import (
     tree,
     yaml,
 )
-from support.commands import ROOT
+from support.commands import command_with
+from support.faults import without_roots_rights
+from support.platforms import file_modes
 
 
-def drop_the_rights_of_root():
-    """So that permissions hold for the super-user too: no CAP_DAC_OVERRIDE, no CAP_DAC_READ_SEARCH."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    for capability in (1, 2):
-        if prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
-            raise OSError(ctypes.get_errno(), "prctl")
-
-
-def without_rights(words, cwd):
-    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
-    if is_root and not sys.platform.startswith("linux"):
-        pytest.skip("root's rights can be dropped on Linux only; run the tests as a user")
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "resdepth", *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=300,
-            check=False, preexec_fn=drop_the_rights_of_root if is_root else None,
-        )  # fmt: skip
-    except subprocess.SubprocessError:
-        pytest.skip("this system does not let root's rights be dropped; run the tests as a user")
-    return Said(done.returncode, done.stdout, done.stderr)
-
-
+@file_modes
 @pytest.mark.parametrize(
     ("prepare", "closed", "words", "line"),
     [
@@ -55,7 +30,7 @@ def without_rights(words, cwd):
             spoilt(),
             ".",
             "sweep data=npz data.path=sub/mine.npz",
-            "data.path=sub/mine.npz: cannot be used (Permission denied); name another place",
+            "data.path=sub/mine.npz: cannot be used (Permission denied); choose another path",
         ),
         (tree(), "train", FOLDER, "data.path=train: Permission denied; needs train/<class>/*"),
         (tree(), "train/a", FOLDER, "data.path=train: Found no valid file for the classes a"),
@@ -97,7 +72,7 @@ def without_rights(words, cwd):
             put("out/x"),
             "out",
             "sweep results=out/x/y",
-            "results=out/x/y: cannot be used (Permission denied); name another place",
+            "results=out/x/y: cannot be used (Permission denied); choose another path",
         ),
     ],
 )
@@ -109,8 +84,8 @@ def test_a_lack_of_permission_is_said(prepare, closed, words, line, tmp_path, im
     mode = (work / closed).stat().st_mode
     (work / closed).chmod(0)
     try:
-        said = without_rights(words.split(), work)
+        done = command_with(without_roots_rights, *words.split(), cwd=work)
     finally:
         (work / closed).chmod(mode)
-    check_refused(said, line)
+    check_refused(Said(done.returncode, done.stdout, done.stderr), line)
     assert everything(work) == before

@@ -58,7 +58,7 @@ CASES = [
     (
         run_of_ones_own(),
         "summary results --csv results",
-        "--csv=results: cannot be written (Is a directory); name a file",
+        "--csv=results: cannot be written (Is a directory); use --csv FILE",
     ),
     (run_of_ones_own(), "summary results --csv nowhere/x.csv", "--csv=nowhere/x.csv: cannot be written ("),
     (run_of_ones_own(), "summary results --csv results/digits/plain-8-s0/config.yaml/x", "--csv="),

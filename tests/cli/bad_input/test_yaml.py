@@ -12,7 +12,7 @@ CASES = [
     (
         yaml("config.yaml", "depth: 8\n"),
         "sweep --config-dir own",
-        "--config-dir=own: holds a config.yaml, the program's own",
+        "--config-dir=own: contains a config.yaml, the program's own",
     ),
     (
         yaml("recipe/typo.yaml", "lrr: 0.07\n"),
@@ -24,7 +24,7 @@ CASES = [
     (
         yaml("recipe/typo.yaml", "- 1\n- 2\n"),
         OWN + "recipe=typo",
-        "--config-dir='recipe/typo': is no mapping of keys to values",
+        "--config-dir='recipe/typo': is not a mapping of keys to values",
     ),
     (yaml("recipe/typo.yaml", "three\n"), OWN + "recipe=typo", "recipe.three=?: 'recipe/typo' sets it: no such key"),
     (yaml("recipe/typo.yaml", "lr: -1\n"), OWN + "recipe=typo", "recipe.lr=-1.0: needs a number above 0"),
@@ -78,7 +78,7 @@ CASES = [
             "experiment/far.yaml", "# @package _global_\ndefaults:\n  - override /hydra/launcher: joblib\nname: far\n"
         ),
         OWN + "experiment=far",
-        "hydra/launcher=joblib: stands in an experiment",
+        "hydra/launcher=joblib: is set in an experiment",
     ),
     (
         yaml("experiment/far.yaml", "# @package _global_\nhydra: {sweeper: {params: {depth: 21}}}\n"),
