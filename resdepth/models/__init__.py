@@ -1,1 +1,1 @@
-"""The nets."""
+"""Networks, and their sizes by formula."""

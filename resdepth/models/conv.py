@@ -1,6 +1,6 @@
 """Conv nets of 6n+2 layers for small images, plain and residual. He et al. 2015, section 4.2.
 
-Plain and residual nets share every line; a block's `join` (resdepth/variants.py) is all that tells them apart.
+Plain and residual nets differ only in the `join` of their blocks (resdepth/variants.py).
 """
 
 from collections.abc import Callable
@@ -13,6 +13,8 @@ from resdepth.models.shortcuts import build_shortcut
 from resdepth.models.size import blocks_per_stage
 from resdepth.variants import Variant
 
+_POOLINGS: dict[str, Callable[..., nn.Module]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+
 
 class Block(nn.Module):
     """Two layers: a[l+2] = g(join(z[l+2], a[l])), where join is z + a in a residual net and z in a plain one.
@@ -22,9 +24,10 @@ class Block(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, model: ModelConfig, variant: Variant) -> None:
         super().__init__()
-        pooled = stride != 1 and model.downsample != "stride"
-        self.downsample = _pooling(model.downsample, stride) if pooled else nn.Identity()
-        stride = 1 if pooled else stride
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 and model.downsample != "stride":
+            # ceil_mode halves an odd map as the strided convolution does: 7 -> 4.
+            self.downsample, stride = _POOLINGS[model.downsample](stride, ceil_mode=True), 1
         self.conv1, self.norm1 = _layer(in_channels, out_channels, stride, model)
         self.conv2, self.norm2 = _layer(out_channels, out_channels, 1, model)
         self.shortcut: nn.Module = nn.Identity()
@@ -34,7 +37,7 @@ class Block(nn.Module):
 
     def forward(self, a: Tensor) -> Tensor:
         a = self.downsample(a)
-        # In place where nothing else needs what the rectifier is given.
+        # In place where nothing else uses the rectifier's input.
         z = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(a)), inplace=True)))
         return F.relu(self.join(z, self.shortcut(a)))
 
@@ -56,26 +59,19 @@ class ConvNet(nn.Module):
                 before = filters
         self.blocks = nn.ModuleList(blocks)
         self.classifier = nn.Linear(before, classes)
-        # How a block is called while training: an engine may compile it, or recompute it in the backward pass.
+        # Runs a block during training; an engine replaces it to compile blocks or to recompute them in backward.
         self.call_block: Callable[[Block, Tensor], Tensor] = Block.__call__
 
     def forward(self, x: Tensor) -> Tensor:
         a = F.relu(self.norm(self.conv(x)), inplace=True)
         for block in self.blocks:
             a = self.call_block(block, a) if self.training else block(a)  # type: ignore[arg-type]
-        # mean over the maps: adaptive pooling's backward is not deterministic on CUDA
+        # Not adaptive pooling, whose backward pass is not deterministic on CUDA.
         return self.classifier(a.mean(dim=(2, 3)))
 
 
 def _layer(in_channels: int, out_channels: int, stride: int, model: ModelConfig) -> tuple[nn.Conv2d, nn.Module]:
-    """A 3x3 convolution and its batch norm; without batch norm the convolution has a bias."""
+    """Return a 3x3 convolution and its batch norm; without batch norm the convolution has a bias."""
     bias = not model.batch_norm
     conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=bias)
     return conv, nn.BatchNorm2d(out_channels) if model.batch_norm else nn.Identity()
-
-
-def _pooling(kind: str, stride: int) -> nn.Module:
-    # ceil_mode halves an odd map as the strided convolution does: 7 -> 4.
-    if kind == "max":
-        return nn.MaxPool2d(stride, ceil_mode=True)
-    return nn.AvgPool2d(stride, ceil_mode=True)

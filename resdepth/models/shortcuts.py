@@ -1,11 +1,11 @@
-"""Options A, B and C: how a block's input a[l] is brought to the shape of its output. He et al. 2015, section 3.3."""
+"""Shortcuts: options A, B and C bring a block's input to the shape of its output. He et al. 2015, section 3.3."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class ZeroPad(nn.Module):
-    """Option A: subsample by `stride`, then zero-pad the channels, as evenly on both sides as their number allows.
+    """Option A: subsample by `stride`, then zero-pad the channels evenly on both sides.
 
     x (N, C, H, W) -> (N, out_channels, ceil(H/stride), ceil(W/stride)); no parameters.
     Raises ValueError if out_channels < C.
@@ -14,7 +14,7 @@ class ZeroPad(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         if out_channels < in_channels:
-            raise ValueError(f"option A adds channels, it cannot take {in_channels} to {out_channels}")
+            raise ValueError(f"option A adds channels, it cannot reduce {in_channels} to {out_channels}")
         missing = out_channels - in_channels
         self.stride, self.front, self.back = stride, missing // 2, missing - missing // 2
 
@@ -24,7 +24,7 @@ class ZeroPad(nn.Module):
 
 
 def projection(in_channels: int, out_channels: int, stride: int, batch_norm: bool) -> nn.Module:
-    """Options B and C: the projection Ws of equation 2, a 1x1 convolution, normalised like every other layer.
+    """Options B and C: the projection Ws of equation 2, a 1x1 convolution with batch norm if the net has it.
 
     x (N, C, H, W) -> (N, out_channels, ceil(H/stride), ceil(W/stride)).
     """
@@ -33,7 +33,7 @@ def projection(in_channels: int, out_channels: int, stride: int, batch_norm: boo
 
 
 def build_shortcut(option: str, in_channels: int, out_channels: int, stride: int, batch_norm: bool) -> nn.Module:
-    """The shortcut of one block: the identity wherever the option does not ask for more."""
+    """Return the shortcut of one block: the identity where the shape is kept, except for option C."""
     changes_shape = in_channels != out_channels or stride != 1
     if option == "C" or (option == "B" and changes_shape):
         return projection(in_channels, out_channels, stride, batch_norm)

@@ -1,18 +1,18 @@
-"""How large a conv net is, by formula: no net is built and no torch is loaded. Tests hold it against the nets."""
+"""The size of conv nets, by formula: no net is built. Tests compare it with the nets."""
 
 from resdepth.config.schema import ModelConfig
 from resdepth.variants import VARIANTS
 
 
 def blocks_per_stage(depth: int) -> int:
-    """N of the 6n+2 layers: each of three stages has n blocks of two layers. He et al. 2015, section 4.2."""
+    """Return n of 6n+2 layers: each of three stages has n blocks of two layers. He et al. 2015, section 4.2."""
     return (depth - 2) // 6
 
 
 def parameters(depth: int, variant: str, model: ModelConfig, channels: int, classes: int) -> int:
-    """Trained numbers: conv weights, batch norm's scale and shift (or biases), projections, the classifier.
+    """Count trained parameters: conv weights, batch norm's scale and shift (or biases), projections, the classifier.
 
-    A plain net has exactly the parameters of the option-A residual net of its depth.
+    A plain net has as many as the option-A residual net of its depth.
     """
     n, widths = blocks_per_stage(depth), (model.width, 2 * model.width, 4 * model.width)
     per_channel = 2 if model.batch_norm else 1  # scale and shift, or a bias
@@ -37,10 +37,10 @@ def min_memory_bytes(
     depth: int, variant: str, model: ModelConfig, channels: int, height: int, width: int, classes: int, batch: int,
     *, half: bool, recomputed: bool = False,
 ) -> int:  # fmt: skip
-    """What a step of training holds at the least: weights, gradients, momenta, and the maps its backward pass needs.
+    """Return the least bytes a training step holds: weights, gradients, momenta and the maps kept for backward.
 
-    Of each layer that is the rectifier's output and, with batch norm, its input; in bfloat16 where `half`. Of a block
-    of two layers that is `recomputed` it is its input alone.
+    Of each layer the rectifier's output is kept and, with batch norm, its input, in bfloat16 with `half`; of each block
+    of two layers only its input with `recomputed`.
     """
     maps = conv_outputs(depth, model, height, width)
     kept = maps // 2 if recomputed else maps * (2 if model.batch_norm else 1)
@@ -49,9 +49,9 @@ def min_memory_bytes(
 
 
 def multiply_adds(depth: int, model: ModelConfig, channels: int, height: int, width: int, classes: int) -> int:
-    """Multiply-adds of one image's forward pass through the 3x3 convolutions and the classifier.
+    """Return the multiply-adds of one image's forward pass through the 3x3 convolutions and the classifier.
 
-    The shortcuts' projections, where there are any, are left out: they add at most a few percent.
+    The projections of shortcuts are not counted; they add at most a few percent.
     """
     n, filters, before = blocks_per_stage(depth), model.width, model.width
     total = 9 * channels * filters * height * width
@@ -65,7 +65,7 @@ def multiply_adds(depth: int, model: ModelConfig, channels: int, height: int, wi
 
 
 def conv_outputs(depth: int, model: ModelConfig, height: int, width: int) -> int:
-    """Numbers in the outputs of all 3x3 convolutions for one image: what every pass over the activations must touch."""
+    """Return the number of elements in the outputs of all 3x3 convolutions for one image."""
     n, total = blocks_per_stage(depth), model.width * height * width
     for stage in range(3):
         if stage:

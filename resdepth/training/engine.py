@@ -7,7 +7,7 @@ compiled    blocks compiled by torch.compile, one per shape; on CUDA also replay
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from resdepth.models.conv import Block
 
 # Five shapes of block, two variants, three precisions. Beyond torch's default limit of 8, blocks would run eagerly.
 _MAX_COMPILATIONS = 64
+# A block draws no random numbers, and a generator's state cannot be read inside a graph.
+_checkpoint = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
 
 
 def choose(engine: str, device: torch.device) -> str:
@@ -49,23 +51,12 @@ def _compiled() -> Callable[[Block, Tensor], Tensor]:
     """Compile one function for all blocks: parameters are its inputs, so that blocks of one shape share the code."""
     torch.compiler.config.recompile_limit = _MAX_COMPILATIONS
     torch.compiler.config.fail_on_recompile_limit_hit = True
-    return torch.compile(_forward, dynamic=False)
-
-
-def _forward(block: Block, a: Tensor) -> Tensor:
-    return block.forward(a)
+    return torch.compile(Block.forward, dynamic=False)
 
 
 def _recomputed(block: Block, a: Tensor) -> Tensor:
     """Gradient checkpointing: the block's activations are computed again in the backward pass. Chen et al. 2016."""
-    # A block draws no random numbers, and the generator's state cannot be read inside a graph.
-    return checkpoint(
-        block,
-        a,
-        use_reentrant=False,
-        preserve_rng_state=False,
-        context_fn=lambda: (nullcontext(), _frozen_statistics(block)),
-    )
+    return _checkpoint(block, a, context_fn=lambda: (nullcontext(), _frozen_statistics(block)))
 
 
 @contextmanager

@@ -1,10 +1,15 @@
 """Stochastic gradient descent with momentum and weight decay."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from resdepth.config.schema import RecipeConfig
+
+# torch.optim.SGD runs the same kernel, but its `step` imports torch._dynamo, which takes 1 to 2 seconds.
+_update = partial(sgd, fused=True, dampening=0.0, nesterov=False, maximize=False)
 
 
 class SGD:
@@ -38,17 +43,6 @@ class SGD:
 
     @torch.no_grad()
     def step(self) -> None:
-        # torch.optim.SGD runs the same kernel, but its `step` imports torch._dynamo, which takes 1 to 2 seconds.
         for (parameters, decay), momenta in zip(self.groups, self._momenta, strict=True):
-            sgd(
-                parameters,
-                [parameter.grad for parameter in parameters if parameter.grad is not None],
-                list(momenta),
-                fused=True,
-                weight_decay=decay,
-                momentum=self._momentum,
-                lr=self.lr,
-                dampening=0.0,
-                nesterov=False,
-                maximize=False,
-            )
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            _update(parameters, gradients, list(momenta), lr=self.lr, momentum=self._momentum, weight_decay=decay)

@@ -49,7 +49,6 @@ class Step:
         self._position = torch.zeros(1, dtype=torch.int64, device=self._device)
         self._loss_sum = torch.zeros((), device=self._device)
         self._error_count = torch.zeros((), dtype=torch.int64, device=self._device)
-        self._done = 0
         self._is_captured = is_captured
         self._graph: CudaGraph | None = None
         self._in_flight: deque[torch.cuda.Event] = deque()
@@ -60,7 +59,6 @@ class Step:
 
     def begin_epoch(self, order: Tensor, rates: Sequence[float]) -> None:
         """Start an epoch: `order` (steps, 4, batch) from `draw_order`, and the learning rate of each step."""
-        self._done = 0
         self.net.train()
         if self.stream is not None:
             # The net, its state and the data were prepared on the default stream.
@@ -80,7 +78,6 @@ class Step:
         with self.on_stream():
             (self._graph or self._body)()
         self.record_event()
-        self._done += 1
 
     def record_event(self) -> None:
         """Mark the work submitted to the run's stream so far as one item in flight."""
@@ -105,7 +102,7 @@ class Step:
     def epoch_metrics(self) -> tuple[float, float]:
         """Wait for the device; return mean loss (nats) and error (percent) over the epoch's minibatches so far."""
         with self.on_stream():
-            seen = self._done * self._drawn.shape[2]
+            seen = self._position.item() * self._drawn.shape[2]
             return self._loss_sum.item() / seen, 100 * self._error_count.item() / seen
 
     def _body(self) -> None:
