@@ -145,9 +145,7 @@ def _torchvision(config: DataConfig) -> Dataset:
                 with suppress(OSError):
                     archive.with_suffix("").unlink(missing_ok=True)
         first = " ".join(str(error).split()).rstrip(".")[:160] or type(error).__name__
-        remedy = (
-            "connect to the internet, set data.root=FOLDER that holds it, or use data=npz data.path=FILE or data=digits"
-        )
+        remedy = "connect to the internet, set data.root=FOLDER that holds it, or use data=npz or data=digits"
         problem = f"is not in {root} and cannot be downloaded ({first})"
         raise DataError("data", config.source, f"{problem}; {remedy}") from error
     train, test = (Split(as_nchw(np.asarray(p.data)), np.asarray(p.targets, dtype=np.int64)) for p in parts)
