@@ -13,7 +13,7 @@ from resdepth.host import container_limit, host_bytes
 
 
 def resolve(name: str) -> torch.device:
-    """Return the torch device; `auto` is cuda if available, else cpu. Raises ConfigError if it is not available."""
+    """Return the torch device; `auto` is cuda if available, else cpu. Raises ConfigError if there is no such device."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda" if count else "cpu")
@@ -42,8 +42,8 @@ def require_precision(precision: str, device: torch.device) -> None:
 def set_precision(precision: str, device: torch.device) -> None:
     """Set the precision, and make results repeatable: one configuration and seed gives one CSV. Raises ConfigError."""
     require_precision(precision, device)
-    # cuDNN's default is tf32. The older settings, because torch.compile reads them and fails where the newer ones
-    # (fp32_precision) have been used (pytorch issue 166387).
+    # cuDNN's default is tf32. These are torch's older settings: once the newer ones (fp32_precision) are set,
+    # torch.compile fails to read the older (pytorch issue 166387).
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.deterministic = True

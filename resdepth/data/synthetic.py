@@ -7,9 +7,9 @@ from resdepth.data.seeding import generator
 
 
 def random_dataset(shape: Shape, images: int) -> Dataset:
-    """Random images (images, C, H, W) uint8 and labels (images,) int64, the same ones at every call.
+    """Return random images (images, C, H, W) uint8 with labels (images,) int64, identical at every call.
 
-    Both splits are the same one. `shape.train_images` is not used.
+    Both splits are the same object. `shape.train_images` is not used.
     """
     source, size = generator(0, 0), (images, shape.channels, shape.height, shape.width)
     pixels = torch.randint(0, 256, size, dtype=torch.uint8, generator=source)

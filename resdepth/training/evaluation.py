@@ -19,9 +19,9 @@ class Evaluation:
         self, net: nn.Module, data: DeviceData, split: str, precision: str, *, is_captured: bool, batch: int = 1000
     ) -> None:
         self._net, self._data, self._precision = net, data, precision
-        self._part = data.train if split == "train" else data.test
-        device = self._part.labels.device
-        self._batch = torch.arange(min(batch, len(self._part)), device=device)
+        self._split = data.train if split == "train" else data.test
+        device = self._split.labels.device
+        self._batch = torch.arange(min(batch, len(self._split)), device=device)
         self._position = torch.zeros((), dtype=torch.int64, device=device)
         self._loss_sum = torch.zeros((), device=device)
         self._error_count = torch.zeros((), dtype=torch.int64, device=device)
@@ -36,21 +36,21 @@ class Evaluation:
             counter.zero_()
         if self._is_captured and self._graph is None:
             self._graph = CudaGraph(self._next_batch, self._counters)
-        whole, rest = divmod(len(self._part), len(self._batch))
+        whole, rest = divmod(len(self._split), len(self._batch))
         for _ in range(whole):
             (self._graph or self._next_batch)()
         if rest:
-            self._add(self._part.images[-rest:], self._part.labels[-rest:])
+            self._add(self._split.images[-rest:], self._split.labels[-rest:])
 
     def result(self) -> tuple[float, float]:
         """Return mean loss (nats) and error (percent)."""
-        count = len(self._part)
+        count = len(self._split)
         return self._loss_sum.item() / count, 100 * self._error_count.item() / count
 
     @torch.no_grad()
     def _next_batch(self) -> None:
         index = self._position + self._batch
-        self._add(self._part.images.index_select(0, index), self._part.labels.index_select(0, index))
+        self._add(self._split.images.index_select(0, index), self._split.labels.index_select(0, index))
         self._position += len(self._batch)
 
     def _add(self, images: Tensor, labels: Tensor) -> None:

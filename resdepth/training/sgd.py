@@ -8,7 +8,7 @@ from torch.optim.sgd import sgd
 
 from resdepth.config.schema import RecipeConfig
 
-# torch.optim.SGD runs the same kernel, but its `step` imports torch._dynamo, which takes 1 to 2 seconds.
+# The function behind torch.optim.SGD, whose own `step` first imports torch._dynamo: 1 to 2 seconds per process.
 _update = partial(sgd, fused=True, dampening=0.0, nesterov=False, maximize=False)
 
 
@@ -16,20 +16,20 @@ class SGD:
     """In-place SGD, fused over all tensors: v = m v + (g + d w), w = w - lr v.
 
     `lr` is a tensor on the device, so that a captured graph reads the learning rate of its step. The momenta start at
-    zero and keep their addresses. Weight decay applies to weights, and to biases and batch norm where the recipe says.
+    zero and keep their addresses. Weight decay applies to weights, and to biases and batch norm as the recipe sets.
     """
 
     def __init__(self, net: nn.Module, recipe: RecipeConfig, device: torch.device) -> None:
         self.lr = torch.tensor(recipe.lr, device=device)
         self._momentum = recipe.momentum
         decayed: list[Tensor] = []
-        free: list[Tensor] = []
+        undecayed: list[Tensor] = []
         for module in net.modules():
             is_norm = isinstance(module, nn.BatchNorm2d)
             for name, parameter in module.named_parameters(recurse=False):
                 is_decayed = recipe.decay_bn if is_norm else (recipe.decay_bias or name != "bias")
-                (decayed if is_decayed else free).append(parameter)
-        self.groups = [(part, decay) for part, decay in ((decayed, recipe.weight_decay), (free, 0.0)) if part]
+                (decayed if is_decayed else undecayed).append(parameter)
+        self.groups = [(part, decay) for part, decay in ((decayed, recipe.weight_decay), (undecayed, 0.0)) if part]
         self._momenta = [[torch.zeros_like(p) for p in part] if recipe.momentum else [] for part, _ in self.groups]
 
     @property

@@ -44,7 +44,7 @@ class Step:
         self._data, self._device = data, data.mean.device
         self.stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
         self.optimiser = SGD(net, recipe, self._device)
-        self._drawn = torch.zeros((shape[0], 4, shape[1]), dtype=torch.int64, device=self._device)
+        self._order = torch.zeros((shape[0], 4, shape[1]), dtype=torch.int64, device=self._device)
         self._rates = torch.zeros(shape[0], device=self._device)
         self._position = torch.zeros(1, dtype=torch.int64, device=self._device)
         self._loss_sum = torch.zeros((), device=self._device)
@@ -64,7 +64,7 @@ class Step:
             # The net, its state and the data were prepared on the default stream.
             self.stream.wait_stream(torch.cuda.default_stream(self._device))
         with self.on_stream():
-            self._drawn[: len(order)].copy_(order)
+            self._order[: len(order)].copy_(order)
             self._rates[: len(rates)].copy_(torch.tensor(rates))
             counters = [self._position, self._loss_sum, self._error_count]
             for counter in counters:
@@ -102,12 +102,11 @@ class Step:
     def epoch_metrics(self) -> tuple[float, float]:
         """Wait for the device; return mean loss (nats) and error (percent) over the epoch's minibatches so far."""
         with self.on_stream():
-            seen = self._position.item() * self._drawn.shape[2]
+            seen = self._position.item() * self._order.shape[2]
             return self._loss_sum.item() / seen, 100 * self._error_count.item() / seen
 
     def _body(self) -> None:
-        drawn = self._drawn.index_select(0, self._position)[0]
-        x, y = self._data.minibatch(drawn)
+        x, y = self._data.minibatch(self._order.index_select(0, self._position)[0])
         self.optimiser.lr.copy_(self._rates.index_select(0, self._position)[0])
         self.optimiser.zero_grad()
         logits = forward(self.net, x, self.precision)
