@@ -1,14 +1,14 @@
-"""How a sweep is seen while it runs: a live display in a terminal, plain lines elsewhere, or nothing."""
+"""Progress displays: live bars in a terminal, plain lines elsewhere; a bar while many runs are read."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 from resdepth.cli.printing import duration, percent
@@ -17,26 +17,52 @@ from resdepth.results.outcome import Outcome
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import Plan, PlannedRun
 
-_LINE_SECONDS = 2.0
-_SHOW_SECONDS = 0.05  # a step of a small net is shorter
+_READING_SECONDS = 2.0  # before the bar for reading appears
+_LINE_SECONDS = 2.0  # between plain lines
+_SHOW_SECONDS = 0.05  # between updates of the bars: a step of a small net is shorter
 _WIDE = 110  # columns
 
 
+def track_reading(folders: Sequence[Path]) -> Iterator[Path]:
+    """Yield the folders; in a terminal, show a progress bar on standard error if they take more than two seconds."""
+    console = Console(stderr=True)
+    if not (console.is_interactive and console.file.isatty()):
+        yield from folders
+        return
+    text = TextColumn("reading {task.completed:,.0f} of {task.total:,.0f} runs")
+    progress = Progress(text, BarColumn(), TimeRemainingColumn(), console=console, transient=True)
+    task, started = progress.add_task("", total=len(folders)), time.monotonic()
+    try:
+        for folder in folders:
+            if time.monotonic() - started > _READING_SECONDS:
+                progress.start()
+            yield folder
+            progress.advance(task)
+    finally:
+        progress.stop()
+
+
 @contextmanager
-def open_progress(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], "Observer"]]:
-    """A maker of what the runs report to. Other launchers' jobs leave this process: they print lines of their own."""
+def open_progress(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], Observer]]:
+    """Yield a function that returns the observer of a job.
+
+    Jobs of an external launcher run in other processes, so each prints plain lines; all others share one display.
+    """
     if quiet:
         yield Observer
-    elif plan.uses_external_launcher or not sys.stdout.isatty():
-        shared = None if plan.uses_external_launcher else PlainProgress(total=len(plan.pending))
-        yield PlainProgress if shared is None else lambda: shared
-    else:
-        with LiveProgress(plan) as live:
+    elif plan.uses_external_launcher:
+        yield PlainProgress
+    elif sys.stdout.isatty():
+        live = LiveProgress(plan)
+        with live.display:
             yield lambda: live
+    else:
+        plain = PlainProgress(total=len(plan.pending))
+        yield lambda: plain
 
 
-def _ending(run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> str:
-    """One line on a run that has ended."""
+def _format_end(run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> str:
+    """Return one line on a run that has ended; `last` is its last row."""
     if last is None or outcome.state == "failed":
         return f"{run.label}: {outcome.state} {outcome.message}".rstrip()
     diverged = f", diverged in epoch {last.epoch}" if outcome.state == "diverged" else ""
@@ -44,9 +70,14 @@ def _ending(run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> str:
     return f"{run.label}: {errors}, {duration(outcome.seconds)}{diverged}"
 
 
+def _format_left(started: float, done: float, left: float) -> str:
+    """Return the time left at the mean speed since `started`; empty before anything is done and at the end."""
+    return f"{duration(left / done * (time.monotonic() - started))} left" if done > 0 and left > 0 else ""
+
+
 @dataclass
 class PlainProgress(Observer):
-    """Plain lines, for a pipe, a file or a batch job: at most one every two seconds, and one at each run's end."""
+    """Plain lines for a pipe, a file or a batch job: at each run's start and end, and at most every two seconds."""
 
     total: int = 0
     number: int = 0
@@ -67,62 +98,50 @@ class PlainProgress(Observer):
         print(f"  {run.label}: {of}, {errors}, {record.epoch_seconds:.1f} s", flush=True)
 
     def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
-        print(_ending(run, outcome, last), flush=True)
+        print(_format_end(run, outcome, last), flush=True)
 
 
+@dataclass
 class _Bar:
-    """What is known of a run under way."""
+    """Progress of an active run, of which an earlier sweep may have done the first minibatches."""
 
-    def __init__(self, run: PlannedRun, number: int, epochs_done: int, task: TaskID) -> None:
-        self.run, self.number, self.task = run, number, task
-        self.started = time.monotonic()
-        self.first = min(epochs_done * run.schedule.steps_per_epoch, run.schedule.iterations)
-        self.iteration = self.first
-        self.last_error = ""
-
-    @property
-    def share(self) -> float:
-        return self.iteration / self.run.schedule.iterations
+    run: PlannedRun
+    number: int
+    task: TaskID
+    first: int
+    iteration: int
+    error: str = ""
+    started: float = field(default_factory=time.monotonic)
 
     @property
-    def images_per_second(self) -> float:
-        seconds = time.monotonic() - self.started
-        return (self.iteration - self.first) * self.run.schedule.batch_size / max(seconds, 1e-9)
+    def multiply_adds(self) -> float:
+        return self.run.total_multiply_adds * self.iteration / self.run.schedule.iterations
 
 
 class LiveProgress(Observer):
-    """Bars that move: one for each run under way (epoch, error, images a second, time left) and one for the sweep."""
+    """Live bars in `display`: one for each active run (epoch, error, images/s, time left), and one for the sweep."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
-        left = TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True, min_width=11))
+        self._runs, self._number = len(plan.pending), 0
+        self._active: dict[Path, _Bar] = {}
+        # The sweep is measured in multiply-adds: of all runs, of those that have ended, of what an earlier sweep did.
+        self._total = sum(run.total_multiply_adds for run in plan.pending)
+        self._done = self._before = self._shown = 0.0
         console = Console()
         self._is_wide = console.width >= _WIDE
+        text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+        left = TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True, min_width=11))
         bars = [BarColumn(bar_width=24)] if self._is_wide else []
-        self._progress = Progress(SpinnerColumn(), text, *bars, left, console=console, expand=False)
-        self._active: dict[Path, _Bar] = {}
-        # A run weighs as much as the operations it needs.
-        self._total = sum(run.total_multiply_adds for run in plan.pending)
-        self._done = self._before = 0.0
-        self._number = 0
-        self._shown = 0.0
-
-    def __enter__(self) -> "LiveProgress":
-        self._progress.start()
-        self._started = time.monotonic()
-        self._sweep_bar = self._progress.add_task("sweep", total=self._total, left="")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self.display = Progress(SpinnerColumn(), text, *bars, left, console=console)
+        self._sweep, self._started = self.display.add_task("sweep", total=self._total, left=""), time.monotonic()
 
     def on_start(self, run: PlannedRun, epochs_done: int) -> None:
         self._number += 1
-        task = self._progress.add_task("", total=run.schedule.iterations, left="")
-        bar = self._active[run.directory] = _Bar(run, self._number, epochs_done, task)
-        # What an earlier sweep did is no measure of this one's speed.
-        self._before += run.total_multiply_adds * bar.share
+        task = self.display.add_task("", total=run.schedule.iterations, left="")
+        first = min(epochs_done * run.schedule.steps_per_epoch, run.schedule.iterations)
+        bar = self._active[run.directory] = _Bar(run, self._number, task, first, iteration=first)
+        # The time an earlier sweep took is unknown, so its work must not count towards the speed.
+        self._before += bar.multiply_adds
         self._show(bar)
 
     def on_step(self, run: PlannedRun, iteration: int) -> None:
@@ -133,37 +152,33 @@ class LiveProgress(Observer):
 
     def on_epoch(self, run: PlannedRun, record: EpochRecord) -> None:
         bar = self._active[run.directory]
-        bar.last_error = percent(record.train_error, 1)
+        bar.error = percent(record.train_error, 1)
         self._show(bar)
 
     def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
         self._done += run.total_multiply_adds
         bar = self._active.pop(run.directory, None)
         if bar is not None:
-            self._progress.remove_task(bar.task)
-        self._progress.console.print(_ending(run, outcome, last), highlight=False, markup=False)
+            self.display.remove_task(bar.task)
+        self.display.console.print(_format_end(run, outcome, last), highlight=False, markup=False)
         self._show_sweep()
 
     def _show(self, bar: _Bar) -> None:
         self._shown = time.monotonic()
-        schedule = bar.run.schedule
+        schedule, made = bar.run.schedule, bar.iteration - bar.first
         epoch = min(-(-max(1, bar.iteration) // schedule.steps_per_epoch), schedule.epochs)
-        of, speed = f"run {bar.number} of {len(self._plan.pending)}", f"{bar.images_per_second:,.0f} images/s"
+        of = f"run {bar.number} of {self._runs}"
+        speed = f"{made * schedule.batch_size / max(self._shown - bar.started, 1e-9):,.0f} images/s"
         if self._is_wide:
-            error = f", training error {bar.last_error}" if bar.last_error else ""
+            error = f", training error {bar.error}" if bar.error else ""
             text = f"{of}  {bar.run.label}  epoch {epoch} of {schedule.epochs}{error}, {speed}"
         else:
-            text = f"{of} {bar.run.label[:14]} ep {epoch}/{schedule.epochs} err {bar.last_error or '-'} {speed}"
-        self._progress.update(bar.task, description=text)
-        self._move(bar.task, bar.iteration, bar.started, bar.first)
+            text = f"{of} {bar.run.label[:14]} ep {epoch}/{schedule.epochs} err {bar.error or '-'} {speed}"
+        left = _format_left(bar.started, made, schedule.iterations - bar.iteration)
+        self.display.update(bar.task, description=text, completed=bar.iteration, left=left)
         self._show_sweep()
 
     def _show_sweep(self) -> None:
-        under_way = sum(bar.run.total_multiply_adds * bar.share for bar in self._active.values())
-        self._move(self._sweep_bar, self._done + under_way, self._started, self._before)
-
-    def _move(self, task: TaskID, completed: float, started: float, before: float) -> None:
-        total = self._progress.tasks[self._progress.task_ids.index(task)].total or 1
-        made = completed - before
-        seconds = (total - completed) / made * (time.monotonic() - started) if made > 0 else 0
-        self._progress.update(task, completed=completed, left=f"{duration(seconds)} left" if seconds else "")
+        done = self._done + sum(bar.multiply_adds for bar in self._active.values())
+        left = _format_left(self._started, done - self._before, self._total - done)
+        self.display.update(self._sweep, completed=done, left=left)

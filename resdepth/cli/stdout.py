@@ -1,39 +1,42 @@
-"""Standard output that cannot fail what is printed about."""
+"""Standard output that tolerates write errors."""
 
 import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 
 class TolerantStdout(io.TextIOWrapper):
-    """Standard output that a full disk or a reader who has left does not turn into a failed run: it goes on unseen."""
+    """Standard output that tolerates write errors (full disk, closed pipe), so that they cannot fail a run.
+
+    After an error, output is discarded; `is_lost` is set unless the reader closed the pipe.
+    """
 
     def __init__(self, output: TextIO) -> None:
         super().__init__(output.buffer, output.encoding, output.errors, line_buffering=output.isatty())
         self.is_lost = False
 
     def write(self, text: str) -> int:
-        with self._kept_going():
+        with self._discarding_on_error():
             super().write(text)
         return len(text)
 
     def flush(self) -> None:
-        with self._kept_going():
+        with self._discarding_on_error():
             super().flush()
 
     @contextmanager
-    def _kept_going(self) -> Iterator[None]:
+    def _discarding_on_error(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            # What is still in the buffers must have somewhere to go.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
+            # The buffers are not empty: the next flush would fail again if the descriptor stayed as it is.
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), self.fileno())
             if not isinstance(error, BrokenPipeError):
                 self.is_lost = True
-                line = f"standard output cannot be written ({error.strerror}); nothing more is printed to it"
+                line = f"standard output cannot be written ({error.strerror}); further output is discarded"
                 print(f"resdepth: {line}", file=sys.stderr)

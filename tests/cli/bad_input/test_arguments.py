@@ -50,7 +50,7 @@ PLOT = {
     "--x '": "--x=': choose one of epoch, iteration",
     "--metric": "Option '--metric' requires an argument; see resdepth --help",
     "/dev/null": "results=/dev/null: is not a folder; name one that holds runs, such as",
-    "a\x00b": "Invalid value for 'results': Value error, embedded null byte; resdepth",
+    "a\x00b": "Invalid value for 'results': Value error, embedded null byte; see resdepth --help",
     ("a\nb",): "results=a\\nb: is not a folder; name one that holds runs, such as results/",
     "\udcff": "results=\\udcff: is not a folder; name one that holds runs, such as",
     ("",): "results=.: contains no rows to plot; make some with resdepth sweep",
