@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long lint clean
+.PHONY: help install demo test test-fast test-long lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -16,11 +16,17 @@ demo: $(VENV)/.installed ## train plain and residual nets of 20, 56 and 110 laye
 	$(BIN)/resdepth sweep depth=20,56,110
 	$(BIN)/resdepth plot results/
 
+# Two processes; tests of one group (kills, signals, timings) stay in one of them, one after the other.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+
 test: $(VENV)/.tested ## run every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-fast: $(VENV)/.tested ## run every test but the slow ones (kills, signals, end to end)
+	$(PYTEST) -m "not slow"
 
 test-long: $(VENV)/.tested ## run every test, with 20 kills of a sweep and 1000 examples of generated input each
-	RESDEPTH_KILLS=20 RESDEPTH_EXAMPLES=1000 $(BIN)/python -m pytest
+	RESDEPTH_KILLS=20 RESDEPTH_EXAMPLES=1000 $(PYTEST)
 
 lint: $(VENV)/.tested ## check style and types
 	$(BIN)/ruff check .

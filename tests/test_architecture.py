@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from support.commands import ROOT
+from support.platforms import posix
 
-PACKAGE = ROOT / "resdepth"
+PACKAGE, TESTS = ROOT / "resdepth", ROOT / "tests"
 LEVELS = {
     "cli": 7,
     "probes": 6, "bench": 6,
@@ -66,7 +67,10 @@ def room(name):
 def upward_imports(package):
     """Imports of a room on the same level or above. `__init__` and `__main__` at the top are the package's doors."""
     for name, tree in modules(package):
+        if name in ("__init__", "__main__"):
+            continue
         if room(name) not in LEVELS:
+            yield f"{name} belongs to no room"
             continue
         for imported, is_own in imports(tree):
             above = LEVELS.get(room(imported), 0) >= LEVELS[room(name)] and room(imported) != room(name)
@@ -102,8 +106,10 @@ def strays(package, libraries, rooms, allowed):
             yield name
 
 
-def torch_in(names, cwd=ROOT):
-    """Those of the modules that load torch, each found in a fresh interpreter, with the modules that it imports."""
+def torch_in(package):
+    """Modules that load torch and need not, each found in a fresh interpreter, with the modules that it imports."""
+    names = [name.removesuffix(".__init__") for name, _ in modules(package) if name not in ("__init__", "__main__")]
+    light = [f"{package.name}.{name}" for name in names if name not in WITH_TORCH]
     code = (
         "import importlib, os, sys\n"
         "for name in sys.argv[1:]:\n"
@@ -114,12 +120,12 @@ def torch_in(names, cwd=ROOT):
         "    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])\n"
         "    print(name, code)\n"
     )
-    words = [sys.executable, "-c", code, *names]
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=True)
+    words = [sys.executable, "-c", code, *light]
+    done = subprocess.run(words, cwd=package.parent, capture_output=True, text=True, check=True)
     codes = dict(line.split() for line in done.stdout.splitlines())
-    assert set(codes) == set(names)
+    assert set(codes) == set(light)
     assert set(codes.values()) <= {"0", "10"}, done.stderr
-    return [name for name, code in codes.items() if code == "10"]
+    return [name.removeprefix(f"{package.name}.") for name, code in codes.items() if code == "10"]
 
 
 def too_large(package):
@@ -139,12 +145,28 @@ def too_large(package):
             yield f"{folder.name}/ holds {len(names)} modules"
 
 
+def strays_of_hydra(package):
+    return strays(package, HYDRA, {"config"}, HYDRAS_MODULES)
+
+
+def strays_of_matplotlib(package):
+    return strays(package, {"matplotlib"}, set(), MATPLOTLIBS_MODULES)
+
+
+def imports_of_tests(tests):
+    """Files that import a test module or a conftest; what several of them use belongs to tests/support."""
+    for name, tree in modules(tests):
+        for imported, _ in imports(tree):
+            if any(part.startswith("test_") or part == "conftest" for part in imported.split(".")):
+                yield f"{name} imports {imported}"
+
+
 def test_imports_go_down():
     assert list(upward_imports(PACKAGE)) == []
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    assert circles(PACKAGE) == []
+    assert list(circles(PACKAGE)) == []
 
 
 def test_only_the_command_line_prints():
@@ -152,22 +174,132 @@ def test_only_the_command_line_prints():
 
 
 def test_hydra_stays_in_config_and_the_launch():
-    assert list(strays(PACKAGE, HYDRA, {"config"}, HYDRAS_MODULES)) == []
+    assert list(strays_of_hydra(PACKAGE)) == []
 
 
 def test_matplotlib_stays_in_the_figure_modules():
-    assert list(strays(PACKAGE, {"matplotlib"}, set(), MATPLOTLIBS_MODULES)) == []
+    assert list(strays_of_matplotlib(PACKAGE)) == []
 
 
-@pytest.mark.skipif(not hasattr(sys, "getswitchinterval") or sys.platform == "win32", reason="forks")
+@posix
 def test_torch_is_loaded_only_where_it_is_needed():
-    names = [name.removesuffix(".__init__") for name, _ in modules(PACKAGE) if name != "__main__"]
-    light = [n for n in names if n not in WITH_TORCH and n != "__init__"]
-    assert torch_in([f"resdepth.{name}" for name in light]) == []
+    assert list(torch_in(PACKAGE)) == []
 
 
 def test_files_functions_and_rooms_stay_small():
     assert list(too_large(PACKAGE)) == []
+
+
+def test_no_test_module_imports_another():
+    assert list(imports_of_tests(TESTS)) == []
+
+
+def test_the_tests_folders_are_the_packages_rooms():
+    folders = {path.parent.relative_to(TESTS).parts[0] for path in TESTS.rglob("test_*.py") if path.parent != TESTS}
+    assert folders - {"system"} <= {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+
+
+# A law, the files that break it, and all that it finds.
+BROKEN = {
+    "an import upwards": (
+        upward_imports,
+        {"results/table.py": "import resdepth.sweep.plan\n", "sweep/plan.py": ""},
+        ["results.table imports sweep.plan"],
+    ),
+    "an import upwards inside a function": (
+        upward_imports,
+        {"data/sources.py": "def load():\n    from resdepth.cli import main\n", "cli/main.py": ""},
+        ["data.sources imports cli", "data.sources imports cli.main"],
+    ),
+    "an import of a room on the same level": (
+        upward_imports,
+        {"report/plots.py": "from resdepth import training\n", "training/step.py": ""},
+        ["report.plots imports training"],
+    ),
+    "a module without a room": (upward_imports, {"utils.py": ""}, ["utils belongs to no room"]),
+    "a circle": (
+        circles,
+        {"data/a.py": "from resdepth.data import b\n", "data/b.py": "def f():\n    import resdepth.data.a\n"},
+        ["data.a", "data.b"],
+    ),
+    "print": (printing, {"sweep/run.py": "def run():\n    print('done')\n"}, ["sweep.run prints"]),
+    "rich": (printing, {"sweep/run.py": "from rich.table import Table\n"}, ["sweep.run imports what prints"]),
+    "typer": (printing, {"report/page.py": "import typer\n"}, ["report.page imports what prints"]),
+    "hydra": (strays_of_hydra, {"sweep/plan.py": "def plan():\n    import hydra\n"}, ["sweep.plan"]),
+    "omegaconf": (strays_of_hydra, {"sweep/plan.py": "from omegaconf import OmegaConf\n"}, ["sweep.plan"]),
+    "matplotlib": (strays_of_matplotlib, {"report/page.py": "import matplotlib.pyplot as plt\n"}, ["report.page"]),
+    "torch": (torch_in, {"report/plots.py": "def draw(): ...\n\n\nimport torch\n"}, ["report.plots"]),
+    "torch through another module": (
+        torch_in,
+        {"results/table.py": "import resdepth.results.checkpoint\n", "results/checkpoint.py": "import torch\n"},
+        ["results.table"],
+    ),
+    "a long file": (too_large, {"errors.py": "x = 1\n" * 261}, ["errors.py has 261 lines"]),
+    "a long function": (
+        too_large,
+        {"errors.py": "class E:\n    def f(self):\n" + "        x = 1\n" * 50},
+        ["errors.py: f has 51 lines"],
+    ),
+    "a room of nine modules": (too_large, {f"data/m{i}.py": "" for i in range(9)}, ["data/ holds 9 modules"]),
+    "seventeen rooms": (too_large, {f"m{i}.py": "" for i in range(17)}, ["resdepth/ holds 17 modules"]),
+    "a test module that imports another": (
+        imports_of_tests,
+        {"test_a.py": "def test():\n    from report.test_b import write\n", "report/test_b.py": ""},
+        ["test_a imports report.test_b", "test_a imports report.test_b.write"],
+    ),
+    "a helper that imports a conftest": (
+        imports_of_tests,
+        {"support/runs.py": "from conftest import images\n"},
+        ["support.runs imports conftest", "support.runs imports conftest.images"],
+    ),
+}
+
+
+# Files that keep every law, each close to breaking one.
+KEPT = {
+    "__main__.py": "from resdepth.cli.main import main\n",
+    "cli/main.py": "import rich\nfrom resdepth.sweep import plan\n\n\ndef main():\n    print(plan)\n",
+    "config/compose.py": "import omegaconf\n",
+    "sweep/plan.py": "import resdepth.results.table\n",
+    "sweep/launch.py": "import hydra\n",
+    "report/style.py": "import matplotlib\n",
+    "results/table.py": "from resdepth.results import metrics\n",
+    "results/metrics.py": "def read():\n" + "    x = 1\n" * 49,
+    "results/checkpoint.py": "import torch\n" + "x = 1\n" * 259,
+    **{f"data/m{i}.py": "from resdepth.config import compose\n" for i in range(8)},
+}
+
+
+def write_package(folder, files):
+    (folder / "torch.py").write_text("")  # found in place of the real one, which takes seconds to load
+    for name, text in files.items():
+        path = folder / "resdepth" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    package = folder / "resdepth"
+    for room in {path.parent for path in package.rglob("*.py")} | {package}:
+        (room / "__init__.py").touch()
+    return package
+
+
+def marks(law):
+    return posix if law is torch_in else ()
+
+
+@pytest.mark.parametrize(
+    ("law", "files", "violations"),
+    [pytest.param(*case, marks=marks(case[0]), id=name) for name, case in BROKEN.items()],
+)
+def test_a_package_that_breaks_a_law_is_seen(law, files, violations, tmp_path):
+    assert list(law(write_package(tmp_path, files))) == violations
+
+
+@pytest.mark.parametrize(
+    "law",
+    [pytest.param(law, marks=marks(law), id=law.__name__) for law in dict.fromkeys(law for law, *_ in BROKEN.values())],
+)
+def test_a_package_that_keeps_the_laws_breaks_none(law, tmp_path):
+    assert list(law(write_package(tmp_path, KEPT))) == []
 
 
 def test_the_top_level_is_the_fixed_one():

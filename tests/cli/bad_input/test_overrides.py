@@ -115,7 +115,7 @@ GROUPS = {
 AXES = {
     "depth=range(0,0)": "depth=range(0,0): the axis is empty",
     "depth=interval(1,2)": "depth=interval(1,2): is not a list of values",
-    "depth=range(8,20,0)": "depth=range(8,20,0): is not an axis (range() arg 3 must not be zero); write",
+    "depth=range(8,20,0)": "depth=range(8,20,0): is not an axis (range() arg 3 must not be zero); use",
     "depth=range(8,20,-6)": "depth=range(8,20,-6): the axis is empty; give it at least one value",
     "depth=glob(*)": "depth=glob(*): the axis is empty; give it at least one value",
     "data=glob(x*)": "data=glob(x*): the axis is empty; give it at least one value",

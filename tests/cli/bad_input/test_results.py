@@ -88,7 +88,7 @@ CASES = [
             ),
             ("config", b"a: [\n", "config.yaml: cannot be read"),
             ("config", b"\xff\xfe\x00", "config.yaml: cannot be read"),
-            ("config", b"[" * 9_999, "config.yaml: cannot be read"),
+            ("config", b"[" * 8_000, "config.yaml: cannot be read"),
             ("config", b"- 1\n", "config.yaml: is not a run's configuration"),
             (
                 "config",
