@@ -1,9 +1,12 @@
 """Tables and lines on standard output: the plan, the estimate, the results, the summary."""
 
+from __future__ import annotations
+
 import math
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
@@ -14,7 +17,9 @@ from resdepth.report.comparison import comparisons, last_epochs, rate_sweeps
 from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.results.run_directory import ASIDE, RunState
 from resdepth.results.table import Track, read_results, read_runs, require_rows
-from resdepth.sweep.plan import Plan
+
+if TYPE_CHECKING:
+    from resdepth.sweep.plan import Plan
 
 _OPTIONAL = ("experiment", "setting", "lr", "paper's test error", "others' (how many)", "note")
 _LEFT_ALIGNED = ("directory", "experiment", "setting", "variant", "state", "note")

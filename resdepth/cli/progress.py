@@ -1,11 +1,14 @@
 """Progress displays: live bars in a terminal, plain lines elsewhere; a bar while many runs are read."""
 
+from __future__ import annotations
+
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -15,7 +18,9 @@ from resdepth.cli.printing import duration, percent
 from resdepth.results.metrics import EpochRecord
 from resdepth.results.outcome import Outcome
 from resdepth.sweep.observer import Observer
-from resdepth.sweep.plan import Plan, PlannedRun
+
+if TYPE_CHECKING:
+    from resdepth.sweep.plan import Plan, PlannedRun
 
 _READING_SECONDS = 2.0  # before the bar for reading appears
 _LINE_SECONDS = 2.0  # between plain lines

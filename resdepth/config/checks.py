@@ -1,52 +1,96 @@
-"""Checks of single values, for the schema: each raises ConfigError, which names field, value and remedy."""
+"""Checks of single values. Each raises ConfigError, which names field, value and remedy.
+
+A field of the schema is declared with its check, `lr: float = number(0.1, above=0, most=1000)`, and `require_valid`
+applies the checks of an instance.
+"""
 
 import math
 import re
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import field, fields
 from pathlib import Path
+from typing import Any
 
 from resdepth.errors import ConfigError
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-# Control characters, and what is left of bytes that are no UTF-8: neither a terminal nor a YAML file takes them.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+# Control characters, and surrogates from bytes that are not UTF-8: neither a terminal nor a YAML file accepts them.
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_LONGEST_PATH = 1000
+_MAX_PATH = 1000
+
+
+def number(default: float | None, *, least: float | None = None, above: float = 0, most: float) -> Any:
+    """Declare a field that is a number of at least `least`, or above `above`, and at most `most`."""
+    bounds = f"above {above:,}" if least is None else f"at least {least:,}"
+
+    def check(name: str, value: float) -> None:
+        is_inside = math.isfinite(value) and (value > above if least is None else value >= least) and value <= most
+        require(is_inside, name, value, f"needs a number {bounds} and at most {most:,}")
+
+    return field(default=default, metadata={"check": check})
+
+
+def choice(default: str, *options: str) -> Any:
+    """Declare a field that is one of the options."""
+    return field(default=default, metadata={"check": lambda name, value: require_choice(name, value, options)})
+
+
+def pattern(default: str, regex: str, remedy: str, *, quoted: bool = True) -> Any:
+    """Declare a text field that matches the regular expression as a whole."""
+
+    def check(name: str, value: str) -> None:
+        require(re.fullmatch(regex, value) is not None, name, repr(value) if quoted else value, remedy)
+
+    return field(default=default, metadata={"check": check})
+
+
+def file_name(default: str, what: str) -> Any:
+    """Declare a field that is a file name on any system."""
+    rule = "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 80"
+    return pattern(default, _NAME.pattern + ("|" if not default else ""), f"{what} {rule}")
+
+
+def path_name(default: str | None) -> Any:
+    """Declare a field that is a path."""
+
+    def check(name: str, value: str) -> None:
+        require(bool(value), name, repr(value), "is empty; write the path out, or leave it out")
+        require(len(value) <= _MAX_PATH, name, repr(value), f"is longer than {_MAX_PATH:,} characters; shorten it")
+        fault = "contains a control character, or bytes that are not UTF-8"
+        require(not _UNWRITABLE.search(value), name, repr(value), fault)
+
+    return field(default=default, metadata={"check": check})
+
+
+def require_valid(config: Any, group: str = "") -> None:
+    """Apply the checks of all fields of a configuration that are not null. Raises ConfigError."""
+    for declared in fields(config):
+        check: Callable[[str, Any], None] | None = declared.metadata.get("check")
+        value = getattr(config, declared.name)
+        if check is not None and value is not None:
+            check(f"{group}{declared.name}", value)
 
 
 def require(condition: bool, name: str, value: object, remedy: str) -> None:
+    """Raises ConfigError unless the condition holds."""
     if not condition:
         raise ConfigError(name, value, remedy)
 
 
-def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    require(value in choices, name, value, f"choose one of {', '.join(choices)}")
-
-
-def require_number(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
-    inside = math.isfinite(value) and (low < value if open_low else low <= value) and value <= high
-    bounds = f"above {low:,}" if open_low else f"at least {low:,}"
-    require(inside, name, value, f"needs a number {bounds} and at most {high:,}")
-
-
-def require_option_name(field_name: str, name: str) -> None:
-    remedy = "use letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 80"
-    require(not name or NAME.fullmatch(name) is not None, field_name, repr(name), remedy)
-
-
-def require_path(name: str, path: str) -> None:
-    require(bool(path), name, repr(path), "names no place; write the path out, or leave it out")
-    require(len(path) <= _LONGEST_PATH, name, repr(path), f"is longer than {_LONGEST_PATH:,} characters; shorten it")
-    require(not _UNWRITABLE.search(path), name, repr(path), "holds a control character, or bytes that are no UTF-8")
+def require_choice(name: str, value: str, options: tuple[str, ...]) -> None:
+    """Raises ConfigError unless the value is one of the options."""
+    require(value in options, name, value, f"choose one of {', '.join(options)}")
 
 
 def expand_path(field: str, path: str) -> Path:
-    """The path with `~` replaced by the home folder. Raises ConfigError for what no place can be."""
+    """Replace `~` in a path by the home folder. Raises ConfigError for a path that the system does not accept."""
     try:
-        place = Path(path).expanduser()
+        expanded = Path(path).expanduser()
         with suppress(FileNotFoundError, NotADirectoryError):
-            place.stat()
+            expanded.stat()
     except RuntimeError as error:
         raise ConfigError(field, path, "names a home folder that does not exist; write the path out") from error
     except OSError as error:
-        raise ConfigError(field, path, f"cannot be used ({error.strerror}); name another place") from error
-    return place
+        raise ConfigError(field, path, f"cannot be used ({error.strerror}); choose another path") from error
+    return expanded

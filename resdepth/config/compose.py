@@ -1,12 +1,12 @@
-"""From override to RunConfig: with `overrides` and `hydra_errors` all that knows Hydra. No DictConfig leaves it.
+"""Hydra composition: from overrides to the validated RunConfig of every point of a sweep. No DictConfig leaves it.
 
-A sweep is expanded and validated as a whole, before anything runs. The names used from `hydra._internal` have no public
-counterpart in Hydra 1.3, hence the pin `hydra-core<1.4`.
+A sweep is expanded and validated as a whole, before anything runs. `hydra._internal` is used in this module alone:
+Hydra 1.3 has no public way to compose a sweep's points without launching them, hence the pin `hydra-core<1.4`.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,22 +19,32 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from resdepth.config.checks import expand_path
 from resdepth.config.hydra_errors import one_line_errors, unknown_key
 from resdepth.config.keys import flatten, identity, known_keys
-from resdepth.config.overrides import check_axes, check_keys, is_launcher_override, normalise_override, parse
-from resdepth.config.schema import GROUPS, OWN_SOURCES, RunConfig
+from resdepth.config.overrides import (
+    is_launcher_override,
+    normalise_override,
+    parse,
+    require_allowed_keys,
+    require_bounded_axes,
+)
+from resdepth.config.schema import GROUPS, USER_SOURCES, DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError
 
 _LENGTHS = {"recipe.epochs": "recipe.iterations", "recipe.iterations": "recipe.epochs"}
+# Keys that a run's directory names anyway, or that follow from a group's option.
+_NAMED = ("depth", "variant", "seed", "data.name", "model.name", "recipe.name")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a sweep: its configuration, and what of it differs from the defaults, as (key, value)."""
+    """One point of a sweep: its configuration, and its (key, value) pairs that differ from the defaults."""
 
     config: RunConfig
     non_defaults: tuple[tuple[str, Any], ...]
@@ -42,14 +52,14 @@ class Point:
 
 @dataclass(frozen=True)
 class ExpandedSweep:
-    """What the overrides ask for: the points in order, and the overrides that are Hydra's own (launcher, sweeper)."""
+    """The points of a sweep in order, and Hydra's own overrides (launcher)."""
 
     points: tuple[Point, ...]
     hydra_overrides: tuple[str, ...]
 
 
 def config_folder() -> Path:
-    """The YAML files: beside the package in a checkout, inside it in an installed wheel."""
+    """Return the folder of the YAML files: `configs/` in a checkout, `resdepth/config/yaml/` in an installed wheel."""
     here = Path(__file__).resolve().parent
     for folder in (here / "yaml", here.parent.parent / "configs"):
         if (folder / "config.yaml").is_file():
@@ -58,92 +68,110 @@ def config_folder() -> Path:
 
 
 def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: bool = True) -> ExpandedSweep:
-    """Every point that the overrides ask for, validated, in the order of the axes.
+    """Compose and validate every point that the overrides ask for, in the order of the axes.
 
-    `swept=False` ignores the default axes (depth and variant), as one run wants them.
+    `swept=False` ignores the default axes (depth and variant), for a single run.
     Raises ConfigError, one line, for any bad override or value.
     """
     with initialized_hydra(config_dir) as loader:
         composer = _Composer(loader)
         with one_line_errors(loader, overrides):
             # `experiment=null` is the default, but as an override Hydra would look for a file of that name.
-            lines = [normalise_override(line) for line in overrides if line != "experiment=null"]
-            parsed = parse(lines, loader)
-            own = tuple(str(o.input_line) for o in parsed if is_launcher_override(o))
-            return ExpandedSweep(tuple(composer.point(line) for line in composer.lines(parsed, swept=swept)), own)
+            parsed = parse([normalise_override(line) for line in overrides if line != "experiment=null"], loader)
+            launcher = tuple(str(o.input_line) for o in parsed if is_launcher_override(o))
+            return ExpandedSweep(tuple(map(composer.point, composer.lines(parsed, swept=swept))), launcher)
 
 
 @contextmanager
 def initialized_hydra(config_dir: Path | None) -> Iterator[ConfigLoader]:
-    """Hydra, looking for YAML files in `config_dir` first, then in the program's own folder. Raises ConfigError."""
+    """Initialise Hydra to read YAML files from `config_dir` first, then from the program's folder.
+
+    Raises ConfigError for a folder that cannot be used.
+    """
     if config_dir is not None and not expand_path("--config-dir", str(config_dir)).is_dir():
         raise ConfigError("--config-dir", config_dir, "is not a folder; name one that holds data/, recipe/, ...")
     if config_dir is not None and (config_dir / "config.yaml").exists():
-        raise ConfigError("--config-dir", config_dir, "holds a config.yaml, the program's own; rename or remove it")
+        raise ConfigError("--config-dir", config_dir, "contains a config.yaml, the program's own; rename or remove it")
     ConfigStore.instance().store("schema", RunConfig)
     with initialize_config_dir(str(config_folder()), job_name="resdepth", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         if config_dir is not None:
-            # Before the program's own folder, so that a user's file wins over one of the same name.
+            # First in the search path, so that a user's file replaces one of the same name.
             loader.get_search_path().prepend("resdepth --config-dir", f"file://{config_dir.resolve()}", "main")
             loader.repository.initialize_sources(loader.get_search_path())  # type: ignore[attr-defined]
         yield loader
 
 
+@dataclass(frozen=True)
+class _Base:
+    """A choice of groups, composed before any value is set, and the option of each group."""
+
+    config: DictConfig
+    choices: dict[str, str]
+    # The same as a nested dictionary; None where an interpolation other than name=${data.name} needs OmegaConf.
+    tree: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, config: DictConfig, choices: dict[str, str]) -> "_Base":
+        tree: Any = OmegaConf.to_container(config)
+        values = [str(value) for pair in flatten(tree) if pair != ("name", "${data.name}") for value in pair]
+        return cls(config, choices, None if any("${" in value for value in values) else tree)
+
+
 class _Composer:
-    """Composes points with one Hydra loader, and finds what differs from the composition's own defaults."""
+    """Composes points with one Hydra loader, and finds their differences to the defaults.
+
+    What is slow (parsing a line, composing a choice of groups, converting a value) is done once for all points.
+    """
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
+        self._parse = cache(self._parse_line)
         self._base = cache(self._compose_groups)
+        self._value: Callable[[tuple[str, ...], str], Any] = cache(self._convert)
         self._reference = cache(self._compose_choices)
 
     def lines(self, parsed: Sequence[Override], *, swept: bool) -> list[list[str]]:
-        """The override lines of every point: the axes of config.yaml or of an experiment, then the command line's."""
-        mine = [o for o in parsed if not o.is_hydra_override()]
+        """Return the override lines of every point: axes of config.yaml or an experiment, then the command line's."""
+        own = [o for o in parsed if not o.is_hydra_override()]
         given = [str(o.input_line) for o in parsed]
-        check_keys(parsed, self._loader)
-        check_axes(parsed)
-        # An experiment brings axes of its own, so it is composed first; its name cannot be an axis itself.
+        require_allowed_keys(parsed, self._loader)
+        require_bounded_axes(parsed)
+        # An experiment has axes of its own, so it is composed first; its name cannot be an axis itself.
         master = self._loader.load_configuration("config", given, RunMode.MULTIRUN)
         defaults = self._loader.load_configuration("config", [], RunMode.MULTIRUN)
-        self._refuse_launcher_of_experiment(master, parsed)
+        launcher = master.hydra.runtime.choices.get("hydra/launcher")
+        if launcher != "basic" and "hydra/launcher" not in {o.key_or_group for o in parsed}:
+            remedy = "is set in an experiment; set it on the command line instead"
+            raise ConfigError("hydra/launcher", launcher, remedy)
         axes = dict(master.hydra.sweeper.params or {})
         for key in list(defaults.hydra.sweeper.params):
             # An experiment that fixes depth or variant outside its axes means that value.
             is_fixed = OmegaConf.select(master, key) != OmegaConf.select(defaults, key)
             if key in axes and axes[key] == defaults.hydra.sweeper.params[key] and (is_fixed or not swept):
                 del axes[key]
-        for override in [o for o in mine if o.is_delete() and o.key_or_group in axes]:
+        for override in [o for o in own if o.is_delete() and o.key_or_group in axes]:
             del axes[override.key_or_group]
-            mine.remove(override)
-        axis_lines = parse([f"{key}={value}" for key, value in axes.items()], self._loader)
-        check_axes([*axis_lines, *mine])
-        return list(BasicSweeper.split_arguments([*axis_lines, *mine], None)[0])
-
-    @staticmethod
-    def _refuse_launcher_of_experiment(master: DictConfig, parsed: Sequence[Override]) -> None:
-        launcher = master.hydra.runtime.choices.get("hydra/launcher")
-        if launcher != "basic" and "hydra/launcher" not in {o.key_or_group for o in parsed}:
-            raise ConfigError("hydra/launcher", launcher, "stands in an experiment; say it on the command line instead")
+            own.remove(override)
+        whole = [*parse([f"{key}={value}" for key, value in axes.items()], self._loader), *own]
+        require_bounded_axes(whole)
+        return list(BasicSweeper.split_arguments(whole, None)[0])
 
     def point(self, line: list[str]) -> Point:
-        parsed = parse(line, self._loader)
-        check_keys(parsed, self._loader)
-        given = {o.key_or_group: o for o in parsed}
+        """Compose and validate one point."""
+        given = {o.key_or_group: o for o in map(self._parse, line)}
         for length, other in _LENGTHS.items():
-            # `recipe.epochs=1` is meant instead of the recipe's iterations, not beside them.
+            # `recipe.epochs=1` replaces the recipe's iterations.
             if length in given and other not in given and given[length].value() is not None:
                 line = [*line, f"{other}=null"]
         config, choices = self._compose(line)
-        reference, implied = self._reference(tuple(sorted(choices.items())))
-        non_defaults = [(group, choices[group]) for group in GROUPS if self._is_chosen(group, choices, implied, config)]
-        base = identity(reference)
-        skipped: tuple[str, ...] = ("depth", "variant", "seed", "data.name", "model.name", "recipe.name")
+        defaults, implied = self._reference(tuple(sorted(choices.items())))
+        found = [(group, choices[group]) for group in GROUPS if self._is_chosen(group, choices, implied, config)]
+        here = identity(config)
         # Of epochs and iterations one is null because the other is set.
-        skipped += tuple(length for length, other in _LENGTHS.items() if identity(config)[length] is None)
-        non_defaults += [(k, v) for k, v in identity(config).items() if k not in skipped and base[k] != v]
-        return Point(config, tuple(non_defaults))
+        skipped = (*_NAMED, *(length for length in _LENGTHS if here[length] is None))
+        found += [(k, v) for k, v in here.items() if defaults[k] != v and k not in skipped]
+        return Point(config, tuple(found))
 
     @staticmethod
     def _is_chosen(group: str, choices: dict[str, str], implied: dict[str, str], config: RunConfig) -> bool:
@@ -151,44 +179,79 @@ class _Composer:
             return False
         return group != "data" or config.name != config.data.name
 
-    def _compose(self, line: Iterable[str]) -> tuple[RunConfig, dict[str, str]]:
-        parsed = parse(list(line), self._loader)
-        groups = tuple(str(o.input_line) for o in parsed if o.key_or_group in GROUPS)
-        base, choices = self._base(groups)
-        composed = copy.deepcopy(base)
-        values = [o for o in parsed if o.key_or_group not in GROUPS]
+    def _parse_line(self, line: str) -> Override:
+        (override,) = parse([line], self._loader)
+        require_allowed_keys([override], self._loader)
+        return override
+
+    def _compose(self, line: Sequence[str]) -> tuple[RunConfig, dict[str, str]]:
+        """Compose a point; raises Hydra's, OmegaConf's and the schema's errors."""
+        overrides = [self._parse(text) for text in line]
+        groups = tuple(str(o.input_line) for o in overrides if o.key_or_group in GROUPS)
+        values = [o for o in overrides if o.key_or_group not in GROUPS]
+        base = self._base(groups)
+        if base.tree is not None and all(map(_is_plain, values)):
+            # Of several errors the composition below raises the first, with its own message.
+            with suppress(ConfigError, HydraException, OmegaConfBaseException):
+                return self._assemble(base.tree, groups, values), base.choices
+        composed = copy.deepcopy(base.config)
         ConfigLoaderImpl._apply_overrides_to_config(values, composed)
-        _refuse_unknown(composed)
+        _require_known(composed)
         config = OmegaConf.to_object(composed)
         assert isinstance(config, RunConfig)
-        return config, dict(choices)
+        return config, base.choices
 
-    def _compose_groups(self, lines: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
-        """What a choice of groups composes to, before any value is set: the slow part, and the same for many points."""
+    def _assemble(self, tree: dict[str, Any], groups: tuple[str, ...], values: Sequence[Override]) -> RunConfig:
+        """Build a configuration without interpolations from its values: as composing it, and forty times as fast."""
+        tree = {key: dict(part) if isinstance(part, dict) else part for key, part in tree.items()}
+        for override in values:
+            group, _, leaf = override.key_or_group.rpartition(".")
+            (tree[group] if group else tree)[leaf] = self._value(groups, str(override.input_line))
+        if tree["name"] == "${data.name}":
+            tree["name"] = tree["data"]["name"]
+        parts: Any = {"data": DataConfig(**tree["data"]), "model": ModelConfig(**tree["model"])}
+        return RunConfig(**{**tree, **parts, "recipe": RecipeConfig(**tree["recipe"])})
+
+    def _convert(self, groups: tuple[str, ...], line: str) -> Any:
+        """Return the value of one override as the schema's types convert it."""
+        override, composed = self._parse(line), copy.deepcopy(self._base(groups).config)
+        ConfigLoaderImpl._apply_overrides_to_config([override], composed)
+        _require_known(composed)
+        value = OmegaConf.select(composed, override.key_or_group, throw_on_missing=True)
+        return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+
+    def _compose_groups(self, lines: tuple[str, ...]) -> _Base:
         composed = self._loader.load_configuration("config", list(lines), RunMode.RUN)
         choices = {group: composed.hydra.runtime.choices.get(group) for group in GROUPS}
         with open_dict(composed):
             del composed["hydra"]
         for group in ("data", "model", "recipe"):
             composed[group].name = composed[group].name or choices[group]
-        return composed, choices
+        return _Base.of(composed, choices)
 
-    def _compose_choices(self, choices: tuple[tuple[str, str], ...]) -> tuple[RunConfig, dict[str, str]]:
-        """The composition of these group choices alone, and the choices that would have come by themselves."""
+    def _compose_choices(self, choices: tuple[tuple[str, str], ...]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the identity that these choices alone have, and the choices that follow from the data's."""
         chosen = dict(choices)
         experiment = chosen["experiment"]
-        implied = dict(self._base((f"experiment={experiment}",) if experiment else ())[1])
+        implied = dict(self._base((f"experiment={experiment}",) if experiment else ()).choices)
         if not experiment:
             implied["recipe"] = chosen["data"]
         lines = [f"{group}={option}" for group, option in choices if option]
-        is_own = self._base(tuple(lines))[0].data.source in OWN_SOURCES
-        # A user's own data need a path to be valid at all.
-        config, _ = self._compose([*lines, "data.path=x"] if is_own else lines)
-        return config, implied
+        is_users = self._base(tuple(lines)).config.data.source in USER_SOURCES
+        # A user's data set needs a path to be valid.
+        config, _ = self._compose([*lines, "data.path=x"] if is_users else lines)
+        return identity(config), implied
 
 
-def _refuse_unknown(composed: DictConfig) -> None:
+def _is_plain(override: Override) -> bool:
+    """Whether an override sets a scalar or a list of them, without an interpolation."""
+    value = override.value()
+    is_nested = isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, list | dict) for v in value))
+    return not (is_nested or override.is_delete() or "${" in str(override.input_line))
+
+
+def _require_known(composed: DictConfig) -> None:
     known = known_keys()
-    for key, value in flatten(OmegaConf.to_container(composed)):  # type: ignore[arg-type]
+    for key, value in flatten(OmegaConf.to_container(composed)):
         if key not in known:
             raise ConfigError(key, value, unknown_key(key))

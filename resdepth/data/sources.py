@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resdepth.config.checks import expand_path
-from resdepth.config.schema import OWN_SOURCES, DataConfig
+from resdepth.config.schema import USER_SOURCES, DataConfig
 from resdepth.data.dataset import Dataset, Labels, Shape, Split, as_nchw
 from resdepth.data.user_data import load_folder, load_npz
 from resdepth.errors import DataError
@@ -98,7 +98,7 @@ def _check_subset(config: DataConfig, classes: int, images: int) -> None:
 @lru_cache
 def fingerprint(config: DataConfig) -> str:
     """Return the SHA-256 of a user's images and labels, whatever their path; "" for a published data set."""
-    if config.source not in OWN_SOURCES:
+    if config.source not in USER_SOURCES:
         return ""
     data = load(config)
     digest = sha256()

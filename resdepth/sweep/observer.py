@@ -1,8 +1,15 @@
 """The interface through which runs report their progress."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from resdepth.results.metrics import EpochRecord
 from resdepth.results.outcome import Outcome
-from resdepth.sweep.plan import PlannedRun
+
+if TYPE_CHECKING:
+    # A display of figures or tables must not load Hydra.
+    from resdepth.sweep.plan import PlannedRun
 
 
 class Observer:

@@ -1,7 +1,13 @@
 """Overrides: Hydra's grammar, the recipes that come with the data, and what is said of bad input."""
 
-import pytest
+import inspect
 
+import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+
+from resdepth.config import compose
 from resdepth.config.compose import config_folder, expand
 from resdepth.config.schema import USER_SOURCES
 from resdepth.errors import ConfigError
@@ -170,3 +176,40 @@ def test_paths_need_no_quotes(path):
 def test_a_config_dir_that_is_none_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"--config-dir=.*is not a folder"):
         expand([], config_dir=tmp_path / "nowhere")
+
+
+EQUAL = [
+    ["depth=8,14", "seed=0,1", "recipe.lr=0.1,0.05"],
+    ["recipe.epochs=1,2", "data.name=mine"],
+    ["recipe.iterations=9", "recipe.milestones=[0.3,0.6]", "name=x"],
+    ["data=npz", "data.path=x.npz", "recipe=cifar10", "model.batch_norm=false"],
+    ["experiment=he2015_shortcuts", "device=cpu", "results='a b'"],
+    ["experiment=digits_1202", "recipe.warmup_lr=null", "recipe.lr=1", "precision=bf16"],
+    ["~depth", "variant=plain"],
+    ["name=${data.name}_x", "recipe.momentum=${recipe.gamma}"],
+]
+
+
+@pytest.mark.parametrize("overrides", EQUAL, ids=" ".join)
+def test_a_point_assembled_from_its_values_equals_the_one_that_omegaconf_composes(overrides, monkeypatch):
+    assembled = expand(overrides)
+    monkeypatch.setattr(compose, "_is_plain", lambda _: False)
+    assert expand(overrides) == assembled
+
+
+def test_the_points_of_a_large_sweep_are_not_composed_one_by_one(monkeypatch):
+    applied = []
+    original = ConfigLoaderImpl._apply_overrides_to_config
+    counting = staticmethod(lambda overrides, cfg: applied.append(overrides) or original(overrides, cfg))
+    monkeypatch.setattr(ConfigLoaderImpl, "_apply_overrides_to_config", counting)
+    words = ["depth=range(8,57,6)", "seed=range(0,20)", "recipe.lr=0.1,0.2", "recipe.epochs=1,2"]
+    assert len(configs(*words)) == 9 * 2 * 20 * 2 * 2
+    # Once a value of an axis, and for each composition of groups and experiments.
+    assert len(applied) < 60
+
+
+def test_the_private_names_of_hydra_are_as_this_version_of_the_program_knows_them():
+    hint = "Hydra has changed: read config/compose.py, which alone uses hydra._internal"
+    assert list(inspect.signature(ConfigLoaderImpl._apply_overrides_to_config).parameters) == ["overrides", "cfg"], hint
+    assert list(inspect.signature(BasicSweeper.split_arguments).parameters) == ["overrides", "max_batch_size"], hint
+    assert hasattr(GlobalHydra.instance(), "config_loader"), hint

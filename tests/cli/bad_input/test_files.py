@@ -4,8 +4,32 @@ import os
 import shutil
 
 import numpy as np
-from support.bad_input import FOLDER, NO_NPZ, NPZ, cases, content, declared, image, one_array, put, spoilt, tree
+from support.bad_input import (
+    FOLDER,
+    NO_NPZ,
+    NPZ,
+    cases,
+    content,
+    declared,
+    image,
+    needs_posix,
+    one_array,
+    put,
+    spoilt,
+    tree,
+)
 from support.images import write_folder
+
+
+@needs_posix
+def fifo(folder, _):
+    os.mkfifo(folder / "mine.npz")
+
+
+@needs_posix
+def link_to_itself(folder, _):
+    (folder / "mine.npz").symlink_to("mine.npz")
+
 
 # Preparation, words, the beginning of the line.
 CASES = [
@@ -69,10 +93,10 @@ CASES = [
     (content(lambda good: b"PK\x03\x04" + bytes(99)), NPZ, NO_NPZ),
     (one_array, NPZ, NO_NPZ + "it holds one unnamed array); write it with numpy.savez"),
     (declared, NPZ, NO_NPZ),
-    (lambda folder, _: os.mkfifo(folder / "mine.npz"), NPZ, "data.path=mine.npz: is not a file; data=npz needs a file"),
+    (fifo, NPZ, "data.path=mine.npz: is not a file; data=npz needs a file"),
     (lambda folder, _: (folder / "mine.npz").mkdir(), NPZ, "data.path=mine.npz: is not a file; data=npz needs a file"),
     (
-        lambda folder, _: (folder / "mine.npz").symlink_to("mine.npz"),
+        link_to_itself,
         NPZ,
         "data.path=mine.npz: cannot be used (Too many",
     ),

@@ -18,10 +18,10 @@ from support.bad_input import (
 )
 from support.commands import command_with
 from support.faults import without_roots_rights
-from support.platforms import file_modes
+from support.platforms import linux
 
 
-@file_modes
+@linux
 @pytest.mark.parametrize(
     ("prepare", "closed", "words", "line"),
     [
