@@ -1,21 +1,20 @@
-"""Fixtures and hooks for every test."""
+"""Fixtures and hooks for every test. Heavy imports stay inside them: pytest-xdist's first process needs none."""
 
+import gc
 import os
 
 import numpy as np
 import pytest
-import torch
 
 pytest.register_assert_rewrite("support")
 
-from support.runs import TINY, train_here  # noqa: E402  after the assertions in it are rewritten
-
-# One thread: faster for nets this small, and the tests do not wait for each other's cores.
+# One thread, set before torch is loaded: faster for nets this small, and the tests do not wait for each other's cores.
 os.environ["OMP_NUM_THREADS"] = "1"
-torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items):
+    import torch
+
     if not torch.cuda.is_available():
         skip = pytest.mark.skip(reason="needs a CUDA device; run `make test` where there is one")
         for item in items:
@@ -23,9 +22,21 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(skip)
 
 
+def pytest_collection_finish(session):
+    grouped = [item for item in session.items if item.get_closest_marker("xdist_group")]
+    if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in grouped):
+        # pytest-xdist 3.8 with pytest 9.2 does so silently: https://github.com/pytest-dev/pytest-xdist/issues/1386
+        raise pytest.UsageError("pytest-xdist ignores the groups of tests; install the versions of pyproject.toml")
+    # What is imported stays: the garbage collector need not look through it again.
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def small_results(tmp_path_factory):
     """A folder with one experiment: depths 8 and 14, both variants, seeds 0 and 1, two epochs. Do not write to it."""
+    from support.runs import TINY, train_here
+
     results = tmp_path_factory.mktemp("small") / "results"
     outcomes = train_here("depth=8,14", "seed=0,1", f"results={results}", "name=small", *TINY)
     assert [o.state for o in outcomes] == ["finished"] * 8

@@ -36,6 +36,8 @@ def test_a_bench_measures_every_engine_asked_for_and_the_usual_loop_beside_it(tm
 
 
 def test_memory_grows_with_depth(tmp_path):
+    # What the first step of a process loads counts for neither depth.
+    bench_steps(TINY_STEP, tmp_path / "first", [1], print, baseline=False)
     words = ["depth=8,56", "variant=plain", "device=cpu", "data=cifar10", "recipe.batch_size=32"]
     table = pd.read_csv(bench_steps(words, tmp_path / "b", [1], print, baseline=False) / "bench.csv")
     ratio = table.peak_memory_mib[1] / table.peak_memory_mib[0]
@@ -65,6 +67,8 @@ def test_an_earlier_bench_is_kept_aside_and_another_folder_is_left_alone(tmp_pat
         bench_steps(TINY_STEP, tmp_path / "mine", [1], print, baseline=False)
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("exclusive")
 def test_a_sweep_is_timed_against_the_plain_loop(tmp_path, capsys):
     folder = bench_sweep(["depth=8", "device=cpu", "recipe.epochs=1"], tmp_path / "b", print)
     table = pd.read_csv(folder / "sweep.csv")

@@ -2,8 +2,9 @@
 
 import re
 
+import pytest
 from support.commands import in_a_terminal
-from support.platforms import posix
+from support.platforms import linux
 from support.runs import RECORD
 
 from resdepth.cli.progress import PlainProgress
@@ -11,13 +12,15 @@ from resdepth.results.outcome import Outcome
 from resdepth.sweep.plan import make_plan
 
 
-@posix
+@linux
+@pytest.mark.slow
 def test_a_narrow_terminal_shows_the_same_in_one_line(tmp_path):
     screen = in_a_terminal("train", "depth=8", "recipe.epochs=12", "device=cpu", cwd=tmp_path, columns=80)
     assert re.search(r"run 1 of 1 residual-8-s0, ep \d+/12 err [\d.]+ % [\d,]+ images/s +\d+ s left", screen)
 
 
-@posix
+@linux
+@pytest.mark.slow
 def test_a_terminal_shows_run_epoch_error_speed_and_time_left(tmp_path):
     words = ("sweep", "depth=8", "recipe.epochs=12", "device=cpu")
     screen = in_a_terminal(*words, cwd=tmp_path, columns=130)

@@ -13,6 +13,7 @@ from resdepth.cli.main import main
 from resdepth.sweep import launch, preflight
 from support.commands import ROOT
 from support.images import forget_images, write_folder, write_npz
+from support.platforms import posix
 
 NPZ, FOLDER, OWN = "sweep data=npz data.path=mine.npz", "sweep data=folder data.path=.", "sweep --config-dir own "
 NO_NPZ = "data.path=mine.npz: is not an .npz file of plain arrays ("
@@ -126,6 +127,15 @@ def named(i, words):
     return f"{i}-" + "".join(c if c.isascii() and c.isprintable() else "?" for c in " ".join(words))[:60]
 
 
+_POSIX_PREPARATIONS = set()
+
+
+def needs_posix(prepare):
+    """Skip the rows with this preparation where there is no POSIX."""
+    _POSIX_PREPARATIONS.add(prepare)
+    return prepare
+
+
 # Every row of every table that was collected: preparation, words, beginning of the line.
 COLLECTED = []
 
@@ -134,7 +144,15 @@ def cases(*rows):
     """Parametrise a test by rows of (preparation or None, words, beginning of the line)."""
     COLLECTED.extend(rows)
     return pytest.mark.parametrize(
-        ("prepare", "words", "line"), rows, ids=[named(i, words) for i, (_, words, _) in enumerate(rows)]
+        ("prepare", "words", "line"),
+        [
+            pytest.param(
+                *row,
+                id=named(i, row[1]),
+                marks=posix if row[0] in _POSIX_PREPARATIONS or any("/dev/" in word for word in row[1]) else (),
+            )
+            for i, row in enumerate(rows)
+        ],
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from resdepth.cli.main import main
 from support.images import forget_images
+from support.platforms import IS_LINUX
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,8 +84,11 @@ def command_with(before, *words, cwd):
 
 
 def forked_command(*words, cwd=ROOT):
-    """`command` without loading torch again, for what a process started anew proves nothing more about."""
-    return command_with(lambda: None, *words, cwd=cwd) if hasattr(os, "fork") else command(*words, cwd=cwd)
+    """`command` without loading torch again, for what a process started anew proves nothing more about.
+
+    On other systems than Linux it is `command`: macOS' libraries do not survive a fork, Windows has none.
+    """
+    return command_with(lambda: None, *words, cwd=cwd) if IS_LINUX else command(*words, cwd=cwd)
 
 
 def in_a_terminal(*words, cwd, columns):

@@ -42,6 +42,7 @@ def test_hydras_change_of_folder_does_not_take_the_results_along():
     assert len(list(Path("results/digits").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_launcher_with_processes_of_its_own_does_the_same():
     outcomes = execute_here("depth=8", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *TINY)
     assert [o.state for o in outcomes] == ["finished", "finished"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.commands import command_with, forked_command
 from support.faults import lines_of
-from support.platforms import posix
+from support.platforms import linux
 from support.runs import all_rows, metrics, train_here
 
 from resdepth.cli.printing import print_summary
@@ -104,7 +104,7 @@ def test_a_restart_that_cannot_keep_the_old_run_leaves_it_where_it_is(folder, tm
     assert all_rows(tmp_path) == before
 
 
-@posix
+@linux
 def test_a_restart_that_is_stopped_goes_on_without_starting_over_again(folder, tmp_path):
     def stop_after_an_epoch():
         Observer.on_epoch = lambda *_: os.kill(os.getpid(), signal.SIGINT)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from support.commands import command_with, forked_command
 from support.faults import lines_of
-from support.platforms import posix
+from support.platforms import linux
 from support.runs import StopAfter, all_rows, metrics, train_here
 
 from resdepth.report.plots import draw
@@ -129,7 +129,7 @@ def test_a_damaged_checkpoint_fails_its_run_alone_and_without_it_the_run_starts_
     assert all_rows(broken.parent) == whole
 
 
-@posix
+@linux
 def test_a_malicious_checkpoint_does_no_harm_to_a_sweep_and_is_said_in_one_line(broken, tmp_path):
     (broken / "checkpoint.pt").write_bytes(SPOILT["malicious"][0](broken / "checkpoint.pt"))
     # A warning of torch's would be a second line.

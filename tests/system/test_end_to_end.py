@@ -4,10 +4,12 @@ import shutil
 import subprocess
 import sys
 
-from support.commands import command
+import pytest
+from support.commands import command, forked_command
 from support.runs import TINY
 
 
+@pytest.mark.slow
 def test_sweep_plot_and_summary_from_end_to_end(tmp_path):
     done = command("sweep", "depth=8,14", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -17,12 +19,12 @@ def test_sweep_plot_and_summary_from_end_to_end(tmp_path):
     assert "plain: 14 layers train" in done.stdout
     assert done.stderr == ""
 
-    again = command("sweep", "depth=8,14,20", *TINY, cwd=tmp_path)
+    again = forked_command("sweep", "depth=8,14,20", *TINY, cwd=tmp_path)
     assert "6 runs, 4 finished before and skipped" in again.stdout
     assert "[2/2] residual-20-s0" in again.stdout
     assert "plain: 20 layers train" in again.stdout
 
-    dry = command("sweep", "depth=8,14", *TINY, "--dry-run", cwd=tmp_path)
+    dry = forked_command("sweep", "depth=8,14", *TINY, "--dry-run", cwd=tmp_path)
     assert dry.stdout.count(" finished") == 4
 
     plotted = command("plot", "results/", cwd=tmp_path)

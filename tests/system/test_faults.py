@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.commands import command_with, forked_command
 from support.faults import file_size_limit, lines_of, without_roots_rights
-from support.platforms import file_modes, linux, posix
+from support.platforms import linux
 from support.runs import all_rows
 
 import resdepth.sweep.plan
@@ -18,7 +18,7 @@ from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
 
-pytestmark = [posix, pytest.mark.xdist_group("exclusive")]
+pytestmark = [linux, pytest.mark.xdist_group("exclusive")]
 
 WORDS = ("sweep", "depth=8", "recipe.epochs=4", "data.limit=128", "device=cpu", "-q")
 LONG = tuple(word.replace("epochs=4", "epochs=40") for word in WORDS)
@@ -105,7 +105,6 @@ def test_figures_on_a_full_disk_are_not_drawn_by_halves(whole, tmp_path):
     assert list((tmp_path / "figures").iterdir()) == []
 
 
-@linux
 def test_an_output_that_cannot_be_written_fails_no_run(tmp_path, whole):
     def print_to_a_full_disk():
         os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
@@ -147,7 +146,6 @@ def read_only():
         folder.chmod(0o755)
 
 
-@file_modes
 @pytest.mark.parametrize(
     ("folder", "mode", "words", "code", "line"),
     [
@@ -172,7 +170,6 @@ def test_results_that_cannot_be_written_are_said_in_one_line(
     assert_finishes(tmp_path, whole)
 
 
-@file_modes
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -189,7 +186,6 @@ def test_figures_and_tables_that_cannot_be_written_are_said_in_one_line(tmp_path
     assert said.startswith(f"resdepth: {line.format(whole)}")
 
 
-@linux
 def test_a_net_too_wide_for_the_memory_fails_and_the_others_are_trained(tmp_path):
     def spare_600_megabytes():
         import resource

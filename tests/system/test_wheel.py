@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 
+import pytest
 from support.commands import ROOT
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_works_from_anywhere(tmp_path):
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
