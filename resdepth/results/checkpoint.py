@@ -45,25 +45,21 @@ class CheckpointWriter:
 
     def save(self, state: dict[str, Any]) -> None:
         """Copy the state and write it in the thread. Waits for the checkpoint before it."""
-        self._wait()
+        if self._writing is not None:
+            self._writing.result()
         self._writing = self._thread.submit(self._write, _copy_to_host(state))
 
     def _write(self, state: dict[str, Any]) -> None:
         self._sync()
         save(self._path, self._config, state)
 
-    def _wait(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
-
     def __enter__(self) -> "CheckpointWriter":
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._thread.shutdown(wait=True)
-        if kind is None:
-            self._wait()
+        if kind is None and self._writing is not None:
+            self._writing.result()
 
 
 def _copy_to_host(value: Any) -> Any:

@@ -67,19 +67,17 @@ class MetricsWriter:
         self._file = path.open("a", encoding="utf-8", newline="")
         self._csv = csv.writer(self._file, lineterminator="\n")
         if is_new:
-            self._write(COLUMNS)
+            self._csv.writerow(COLUMNS)
+            self._file.flush()
 
     def write(self, record: EpochRecord) -> None:
         """Append one row and flush it."""
-        self._write(to_row(record))
+        self._csv.writerow(to_row(record))
+        self._file.flush()
 
     def sync(self) -> None:
         """Force the rows to disk, before a checkpoint that builds on them."""
         os.fsync(self._file.fileno())
-
-    def _write(self, row: Sequence[str]) -> None:
-        self._csv.writerow(row)
-        self._file.flush()
 
     def __enter__(self) -> "MetricsWriter":
         return self

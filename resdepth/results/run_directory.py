@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import StrEnum
-from functools import cache
 from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Any
@@ -21,7 +20,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from resdepth.config.checks import expand_path
-from resdepth.config.keys import EXECUTION_KEYS, SHORTCUT_KEYS, flatten, identity, run_identity
+from resdepth.config.keys import EXECUTION_KEYS, SHORTCUT_KEYS, flatten, run_identity
 from resdepth.config.schema import RunConfig
 from resdepth.errors import ConfigError, RecordError, RunError
 from resdepth.results.atomic import PART, atomic_write_text
@@ -36,6 +35,7 @@ _REMEDY = "move its folder away, or start it over with --restart"
 _MAX_NAME = 120  # characters
 # A run's configuration has some 600 characters. libyaml recurses on nested brackets until the stack overflows.
 _MAX_CONFIG = 8192
+_DEFAULTS = dict(flatten(RunConfig()))
 _REQUIRED = ("depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr")
 # libyaml, where PyYAML was built with it, is seven times as fast.
 _YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -103,18 +103,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise RecordError(f"{path}: cannot be read: {reason}; {_REMEDY}") from error
-    defaults = _defaults()
-    is_plain = all(_has_type_of(defaults.get(key), value) for key, value in found.items())
+    is_plain = all(_has_type_of(_DEFAULTS.get(key), value) for key, value in found.items())
     lengths = [found.get(key) for key in ("recipe.epochs", "recipe.iterations")]
     has_length = any(isinstance(n, int) for n in lengths) and all(isinstance(n, int | None) for n in lengths)
     if not is_plain or not has_length or any(found.get(key) is None for key in _REQUIRED):
         raise RecordError(f"{path}: is not a run's configuration; {_REMEDY}")
     return found
-
-
-@cache
-def _defaults() -> dict[str, Any]:
-    return dict(flatten(RunConfig()))
 
 
 def _has_type_of(default: Any, value: Any) -> bool:
@@ -143,7 +137,10 @@ def read_state(folder: Path, config: RunConfig, *, restart: bool = False) -> Run
     Raises ConfigError where the directory holds something else, RecordError where one of its files cannot be read.
     """
     if not (folder / CONFIG).exists():
-        if folder.exists() and (not folder.is_dir() or not all(map(_is_leftover, folder.iterdir()))):
+        # What an interrupted run leaves before its configuration is written.
+        leftovers = (OUTCOME, FAILURE, LOCK)
+        files = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
+        if any(file.suffix != PART and file.name not in leftovers for file in files):
             remedy = f"{folder} exists and is not a run of this program; choose another name="
             raise ConfigError("name", config.name, remedy)
         return RunState.NEW
@@ -166,19 +163,14 @@ def read_state(folder: Path, config: RunConfig, *, restart: bool = False) -> Run
     return RunState.FINISHED
 
 
-def _is_leftover(file: Path) -> bool:
-    """Whether a run that was interrupted before its configuration was written may have left this file."""
-    return file.suffix == PART or file.name in (OUTCOME, FAILURE, LOCK)
-
-
 def describe_differences(there: Mapping[str, Any], config: RunConfig) -> str:
     """Describe which keys of a run differ from those `there`; empty where none does.
 
     A key that the schema gained later had its default in older runs.
     """
-    defaults, here = identity(RunConfig()), run_identity(config)
-    odd = [k for k, v in here.items() if there.get(k, defaults.get(k)) != v]
-    listed = ", ".join(f"{k}={there.get(k, defaults.get(k))} there, {here[k]} here" for k in odd[:3])
+    there = {**_DEFAULTS, **there}
+    odd = [(k, v) for k, v in run_identity(config).items() if there[k] != v]
+    listed = ", ".join(f"{k}={there[k]} there, {v} here" for k, v in odd[:3])
     return f"{listed} and {len(odd) - 3} more" if len(odd) > 3 else listed
 
 

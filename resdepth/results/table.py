@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,13 +20,7 @@ _IN_CSV = {"depth", "variant", "seed", "data.name", "model.name", "name"}
 
 # Wraps the folders while they are read, as a progress bar does.
 Track = Callable[[Sequence[Path]], Iterable[Path]]
-
-
-class _Run(NamedTuple):
-    """One run: the columns of its metrics.csv, and the values that all of its rows share."""
-
-    columns: dict[str, NDArray[Any]]
-    shared: dict[str, Any]
+_Run = tuple[dict[str, NDArray[Any]], dict[str, Any]]
 
 
 def load_results(root: str | Path = "results") -> pd.DataFrame:
@@ -60,7 +54,7 @@ def read_runs(folders: Sequence[Path], root: Path | None = None, track: Track = 
             runs.append(_read_run(folder, root))
         except RecordError as error:
             problems.append(str(error))
-    return _table([run for run in runs if len(run.columns["epoch"])]), problems
+    return _table([(columns, shared) for columns, shared in runs if len(columns["epoch"])]), problems
 
 
 def require_rows(table: pd.DataFrame, root: Path, problems: list[str], purpose: str) -> None:
@@ -83,6 +77,7 @@ def _run_folders(root: Path) -> Iterator[Path]:
 
 
 def _read_run(folder: Path, root: Path | None) -> _Run:
+    """Return the columns of a run's metrics.csv, and the values that all of its rows share."""
     columns, outcome = read_run(folder)
     if root is not None and root in folder.parent.parents:
         experiment = folder.parent.relative_to(root).as_posix()
@@ -91,20 +86,20 @@ def _read_run(folder: Path, root: Path | None) -> _Run:
     shared = {"experiment": experiment, "run": folder.name, "state": outcome.state if outcome else RUNNING}
     keys = {k: v for k, v in read_config(folder).items() if k not in _IN_CSV and k not in COLUMNS}
     arrays = {k: np.array(v, dtype=object if v and isinstance(v[0], str) else None) for k, v in columns.items()}
-    return _Run(arrays, shared | {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in keys.items()})
+    return arrays, shared | {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in keys.items()}
 
 
 def _table(runs: Sequence[_Run]) -> pd.DataFrame:
     """Join runs column by column: ten thousand data frames of one run each would take minutes to concatenate."""
     if not runs:
         return pd.DataFrame(columns=["experiment", "run", "state", *COLUMNS])
-    lengths = np.array([len(run.columns["epoch"]) for run in runs])
-    shared = pd.DataFrame([run.shared for run in runs], dtype=object)
+    shared = pd.DataFrame([shared for _, shared in runs], dtype=object)
     for name in shared:
         # Beside a null, 20 epochs stay 20 and do not become 20.0. A key that a configuration lacks is NaN.
         if not any(value is None for value in shared[name]):
             shared[name] = shared[name].infer_objects()
+    lengths = [len(columns["epoch"]) for columns, _ in runs]
     keys = shared.take(np.repeat(np.arange(len(runs)), lengths)).reset_index(drop=True)
-    rows = pd.DataFrame({name: np.concatenate([run.columns[name] for run in runs]) for name in COLUMNS}, copy=False)
+    rows = pd.DataFrame({name: np.concatenate([columns[name] for columns, _ in runs]) for name in COLUMNS}, copy=False)
     names = ["experiment", "run", "state"]
     return pd.concat([keys[names], rows, keys.drop(columns=names)], axis=1)

@@ -13,16 +13,13 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Receives the events of runs, of which several may be active. This base class ignores them."""
+    """Receives the events of runs, of which several may be active; this base class ignores them.
 
-    def on_start(self, run: PlannedRun, epochs_done: int) -> None:
-        """A run starts or continues after `epochs_done` epochs."""
+    A run starts, or continues after `epochs_done` epochs; a step was submitted to the device; an epoch's row was
+    written; a run ended, with its last row if it has one.
+    """
 
-    def on_step(self, run: PlannedRun, iteration: int) -> None:
-        """A training step was submitted to the device."""
-
-    def on_epoch(self, run: PlannedRun, record: EpochRecord) -> None:
-        """An epoch's row was written."""
-
-    def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
-        """A run ended; `last` is its last row, None if it has none."""
+    def on_start(self, run: PlannedRun, epochs_done: int) -> None: ...
+    def on_step(self, run: PlannedRun, iteration: int) -> None: ...
+    def on_epoch(self, run: PlannedRun, record: EpochRecord) -> None: ...
+    def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None: ...

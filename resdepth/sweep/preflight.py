@@ -6,22 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from resdepth import device as devices
 from resdepth.data import sources
 from resdepth.data.augment import draw_order
 from resdepth.data.device_data import to_device
-from resdepth.data.seeding import generator
 from resdepth.data.synthetic import random_dataset
 from resdepth.errors import ConfigError
-from resdepth.models.build import build
-from resdepth.models.size import multiply_adds
 from resdepth.results.run_directory import require_unlocked
 from resdepth.sweep.groups import Group, make_groups
 from resdepth.sweep.plan import Plan, PlannedRun, RunSpec
 from resdepth.training import engine
-from resdepth.training.step import Step
+from resdepth.training.trainer import Trainer
 
 # How long the estimate may measure.
 _PROBE_SECONDS, _MAX_PROBE_STEPS = 1.0, 30
@@ -85,35 +80,34 @@ def estimate_seconds(ready: ReadySweep) -> float | None:
     """
     if ready.plan.uses_external_launcher or not ready.groups:
         return None
-    cache: dict[tuple[object, ...], float] = {}
+    probes: dict[tuple[object, ...], float] = {}
     total = 0.0
     for group in ready.groups:
         with devices.threads(1 if group.uses_processes else None):
             try:
-                seconds = [_run_seconds(run, cache) for run in group.runs]
+                seconds = [_run_seconds(run, probes) for run in group.runs]
             except Exception:  # torch raises many kinds
                 return None
         total += max(sum(seconds) / group.concurrency, *seconds) if group.uses_processes else sum(seconds)
     return total
 
 
-def _run_seconds(run: PlannedRun, cache: dict[tuple[object, ...], float]) -> float:
-    c, s = run.config, run.shape
-    key = (c.device, c.precision, c.model.width, replace(s, train_images=0), run.schedule.batch_size)
-    if key not in cache:
-        cache[key] = _step_seconds(run) / multiply_adds(8, c.model, s.channels, s.height, s.width, s.classes)
-    return cache[key] * run.multiply_adds * run.schedule.iterations
+def _run_seconds(run: PlannedRun, probes: dict[tuple[object, ...], float]) -> float:
+    """Estimate a run's time from the seconds per multiply-add of a step; runs of one shape share a probe."""
+    c = run.config
+    key = (c.device, c.precision, c.model.width, replace(run.shape, train_images=0), run.schedule.batch_size)
+    if key not in probes:
+        small = RunSpec(replace(c, depth=8, engine="eager"), run.shape)
+        probes[key] = _step_seconds(small) / small.multiply_adds
+    return probes[key] * run.multiply_adds * run.schedule.iterations
 
 
-def _step_seconds(run: PlannedRun) -> float:
-    """Time a training step of a net of 8 layers; the minimum over about a second."""
-    config, shape, batch = run.config, run.shape, run.schedule.batch_size
-    device, recipe = devices.resolve(config.device), config.recipe
+def _step_seconds(spec: RunSpec) -> float:
+    """Time a training step: the minimum over about a second."""
+    config, recipe, batch = spec.config, spec.config.recipe, spec.schedule.batch_size
+    device = devices.resolve(config.device)
     devices.set_precision(config.precision, device)
-    data = to_device(random_dataset(shape, batch), recipe.normalise, recipe.pad, device)
-    net = build(8, config.variant, config.model, shape.channels, shape.classes, generator(0, 0))
-    net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    step = Step(net, data, recipe, config.precision, (1, batch))
+    step = Trainer(config, to_device(random_dataset(spec.shape, batch), recipe.normalise, recipe.pad, device)).step
     order = draw_order(0, 1, batch, batch, 1, recipe.pad, recipe.flip)
     times: list[float] = []
     while len(times) < 2 or (sum(times) < _PROBE_SECONDS and len(times) < _MAX_PROBE_STEPS):
