@@ -77,3 +77,15 @@ def test_every_option_named_exists():
     named = set(re.findall(r"`(--[a-z-]+)", README))
     assert named
     assert named <= options
+
+
+def test_the_tree_of_the_code_structure_lists_every_module():
+    tree = README.split("```\nresdepth/\n")[1].split("configs/ ")[0]
+    listed, room = set(), ""
+    for line in tree.splitlines():
+        name = line.split()[0]
+        room = name if name.endswith("/") else room if line.startswith("    ") else ""
+        listed |= set() if name.endswith("/") else {f"{room}{name}"}
+    package = ROOT / "resdepth"
+    modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if not path.name.startswith("__")}
+    assert listed == modules
