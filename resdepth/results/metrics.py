@@ -134,10 +134,7 @@ def read_columns(path: Path, *, is_complete: bool = False) -> dict[str, list[Any
 
 
 def _parse(name: str, texts: Sequence[str]) -> list[Any]:
-    """Parse the fields of one column. Raises ValueError, saying what a field needs, for what no run writes.
-
-    Such a value would pass for a measurement, or break a figure.
-    """
+    """Parse the fields of one column. Raises ValueError, saying what a field needs, for a value that no run writes."""
     kind = _TYPES[name]
     if len(texts) > 1 and texts.count(texts[0]) == len(texts):
         return _parse(name, texts[:1]) * len(texts)

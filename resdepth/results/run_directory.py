@@ -123,10 +123,7 @@ def _has_type_of(default: Any, value: Any) -> bool:
 
 
 def read_run(folder: Path) -> tuple[dict[str, list[Any]], Outcome | None]:
-    """Read the columns of a run's metrics.csv and how it ended; None while it runs and after it was interrupted.
-
-    Raises RecordError for a file that cannot be read, and where a run has ended without all of its rows.
-    """
+    """Read a run's metrics.csv and outcome, None while it runs. Raises RecordError for damaged and incomplete files."""
     outcome = read_outcome(folder)
     return read_columns(folder / METRICS, is_complete=outcome is not None and outcome.is_result), outcome
 
@@ -164,10 +161,7 @@ def read_state(folder: Path, config: RunConfig, *, restart: bool = False) -> Run
 
 
 def describe_differences(there: Mapping[str, Any], config: RunConfig) -> str:
-    """Describe which keys of a run differ from those `there`; empty where none does.
-
-    A key that the schema gained later had its default in older runs.
-    """
+    """Describe which keys differ from those `there`, in words; keys newer than that run had their default in it."""
     there = {**_DEFAULTS, **there}
     odd = [(k, v) for k, v in run_identity(config).items() if there[k] != v]
     listed = ", ".join(f"{k}={there[k]} there, {v} here" for k, v in odd[:3])
@@ -187,10 +181,7 @@ def set_aside(folder: Path) -> Path:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock a run's directory for this process; the system releases the lock when the process ends, however it ends.
-
-    Raises RunLockedError where another process holds the lock.
-    """
+    """Lock a run's directory until the block or the process ends. Raises RunLockedError where another one holds it."""
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()

@@ -44,10 +44,7 @@ def read_results(root: Path, track: Track = iter) -> tuple[pd.DataFrame, list[st
 
 
 def read_runs(folders: Sequence[Path], root: Path | None = None, track: Track = iter) -> tuple[pd.DataFrame, list[str]]:
-    """Return the table of these runs, those without rows left out, and one line for each file that cannot be read.
-
-    Experiments are named by their folder's path below `root`, or by its name.
-    """
+    """Return the table of the runs that have rows, experiments named below `root`, and a line per unreadable file."""
     runs, problems = [], []
     for folder in track([folder for folder in folders if (folder / METRICS).exists()]):
         try:

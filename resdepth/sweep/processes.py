@@ -59,8 +59,7 @@ def train_in_processes(runs: Sequence[PlannedRun], concurrency: int, observer: O
                 worker = _Worker(waiting[0], runs[waiting[0]])
                 active[worker.connection] = worker
                 waiting.popleft()
-            for ready in wait(list(active)):
-                connection = cast(Connection, ready)
+            for connection in cast(list[Connection], wait(list(active))):
                 outcome = active[connection].receive(observer)
                 if outcome is not None:
                     outcomes[active.pop(connection).number] = outcome

@@ -30,10 +30,7 @@ _OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad allocation", "bad_all
 
 
 def train_run(run: PlannedRun, observer: Observer) -> Outcome:
-    """Train one net from its directory's state; write rows, configuration, environment and outcome there.
-
-    An exception becomes an outcome, so that a sweep continues with its other runs.
-    """
+    """Train one net into its directory, from the state that this is in. An exception becomes a failed outcome."""
     return train_interleaved([run], 1, observer)[0]
 
 
@@ -93,10 +90,7 @@ def _steps(run: PlannedRun, observer: Observer) -> Generator[StepEvent, None, Ou
 
 
 def _epochs(run: PlannedRun, observer: Observer) -> Generator[EpochRecord | StepEvent, None, None]:
-    """Yield the records of the remaining epochs, each after its row is written, and the events between them.
-
-    A continued run first yields the last record that it has.
-    """
+    """Yield the record of each epoch once its row is written, and events in between; first the last of earlier ones."""
     config, folder = run.config, run.directory
     device = devices.resolve(config.device)
     devices.set_precision(config.precision, device)
