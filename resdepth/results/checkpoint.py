@@ -80,7 +80,7 @@ def save(path: Path, config: RunConfig, state: dict[str, Any]) -> None:
 
 
 def load(path: Path, config: RunConfig, device: torch.device) -> dict[str, Any]:
-    """Load the state saved at `path`, executing nothing. Raises RunError for a file that is damaged or another run's."""
+    """Load the state saved at `path`, executing nothing. Raises RunError for a damaged file and another run's."""
     line, _, payload = path.read_bytes().partition(b"\n")
     words = line.removeprefix(_MAGIC).split(b" ")
     if not line.startswith(_MAGIC) or len(words) != 2:
