@@ -32,6 +32,10 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
+def pytest_sessionfinish():
+    gc.unfreeze()  # or nanobind calls it a leak
+
+
 @pytest.fixture(scope="session")
 def small_results(tmp_path_factory):
     """A folder with one experiment: depths 8 and 14, both variants, seeds 0 and 1, two epochs. Do not write to it."""

@@ -112,13 +112,17 @@ def torch_in(package):
     light = [f"{package.name}.{name}" for name in names if name not in WITH_TORCH]
     code = (
         "import importlib, os, sys\n"
-        "for name in sys.argv[1:]:\n"
+        "def load(names):\n"
         "    pid = os.fork()\n"
         "    if not pid:\n"
-        "        importlib.import_module(name)\n"
+        "        for name in names:\n"
+        "            importlib.import_module(name)\n"
         "        os._exit(10 if {'torch', 'torchvision'} & sys.modules.keys() else 0)\n"
-        "    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])\n"
-        "    print(name, code)\n"
+        "    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])\n"
+        "names = sys.argv[1:]\n"
+        "all_at_once = load(names)\n"  # which is soon done; only where torch is loaded they are loaded one by one
+        "for name in names:\n"
+        "    print(name, all_at_once and load([name]))\n"
     )
     words = [sys.executable, "-c", code, *light]
     done = subprocess.run(words, cwd=package.parent, capture_output=True, text=True, check=True)

@@ -1,5 +1,7 @@
 """The command in this process, unable to train, and the preparations of bad input."""
 
+import copy
+import functools
 import io
 import shutil
 import sys
@@ -7,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from PIL import Image
 
 from resdepth.cli.main import main
@@ -171,12 +174,30 @@ class Said:
         self.code, self.out, self.err = code, out, err
 
 
+_COMPOSED = {}
+
+
+def load_configuration(loader, config_name, overrides, run_mode, **options):
+    """Hydra's composition, once for equal overrides of the program's own files: most of the tables' time."""
+    load = functools.partial(_load, loader, config_name, overrides, run_mode, **options)
+    if any(path.provider.startswith("resdepth") for path in loader.get_search_path().get_path()):
+        return load()
+    key = (config_name, *overrides, run_mode, *options.items())
+    if key not in _COMPOSED:
+        _COMPOSED[key] = load()
+    return copy.deepcopy(_COMPOSED[key])
+
+
+_load = ConfigLoaderImpl.load_configuration
+
+
 @pytest.fixture
 def resdepth(tmp_path, monkeypatch, capfd):
     """The command in this process, in an empty folder, unable to train."""
     monkeypatch.chdir(tmp_path)
     for module, name in ((launch, "launch"), (preflight, "estimate_seconds")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("something was trained"))
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", load_configuration)
     forget_images()
 
     def run(*words):

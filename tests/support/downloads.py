@@ -66,7 +66,7 @@ def serving(way="well"):
         return
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         server.port = listening.server_port
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        threading.Thread(target=listening.serve_forever, args=[0.01], daemon=True).start()
         yield server
         listening.shutdown()
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from support.commands import command
+from support.commands import forked_command
 from support.runs import rows
 from support.trainers import CPU, SHORT, on_gpu, training
 from torch._dynamo import testing
@@ -57,7 +57,7 @@ def test_auto_is_eager_on_a_cpu_and_graph_on_cuda():
 def test_an_engine_the_device_lacks_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ConfigError, match="engine=graph: captures CUDA graphs; on cpu use engine=auto"):
         engine.choose("graph", CPU)
-    done = command("sweep", "engine=graph", "device=cpu", cwd=tmp_path)
+    done = forked_command("sweep", "engine=graph", "device=cpu", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert not list(tmp_path.iterdir())
 
