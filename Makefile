@@ -22,7 +22,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 test: $(VENV)/.tested ## run every test
 	$(PYTEST)
 
-test-fast: $(VENV)/.tested ## run every test but the slow ones (kills, signals, end to end)
+test-fast: $(VENV)/.tested ## run every test but the slow ones (kills, faults, damaged runs, end to end)
 	$(PYTEST) -m "not slow"
 
 test-long: $(VENV)/.tested ## run every test, with 20 kills of a sweep and 1000 examples of generated input each

@@ -16,6 +16,7 @@ from resdepth.errors import ConfigError
 TINY_STEP = ("depth=8", "variant=plain", "device=cpu", "recipe.batch_size=16")
 
 
+@pytest.mark.slow
 def test_a_bench_measures_every_engine_asked_for_and_the_usual_loop_beside_it(tmp_path, capsys):
     folder = bench_steps([*TINY_STEP, "engine=eager"], tmp_path / "b", [1, 2], print, baseline=True)
     table = pd.read_csv(folder / "bench.csv")
@@ -35,6 +36,7 @@ def test_a_bench_measures_every_engine_asked_for_and_the_usual_loop_beside_it(tm
     assert "2 at once train" in said
 
 
+@pytest.mark.slow
 def test_memory_grows_with_depth(tmp_path):
     # What the first step of a process loads counts for neither depth.
     bench_steps(TINY_STEP, tmp_path / "first", [1], print, baseline=False)
@@ -56,6 +58,7 @@ def test_what_does_not_fit_is_a_row_that_says_so(tmp_path, monkeypatch, capsys):
     assert "plain-8, eager, fp32: CUDA out of memory" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_earlier_bench_is_kept_aside_and_another_folder_is_left_alone(tmp_path):
     first = bench_steps(TINY_STEP, tmp_path / "b", [1], print, baseline=False)
     before = (first / "bench.csv").read_text()

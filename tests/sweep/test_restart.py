@@ -19,7 +19,7 @@ from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
 
-pytestmark = [pytest.mark.usefixtures("elsewhere"), pytest.mark.xdist_group("restart")]
+pytestmark = [pytest.mark.usefixtures("elsewhere"), pytest.mark.slow, pytest.mark.xdist_group("restart")]
 
 WORDS = ("depth=8", "variant=plain", "recipe.epochs=4", "data.limit=128", "device=cpu")
 RUN = "plain-8-s0,data.limit=128,recipe.epochs=4"

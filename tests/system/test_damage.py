@@ -27,7 +27,7 @@ from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
 from resdepth.sweep.run import train_run
 
-pytestmark = [pytest.mark.usefixtures("elsewhere"), pytest.mark.xdist_group("damage")]
+pytestmark = [pytest.mark.usefixtures("elsewhere"), pytest.mark.slow, pytest.mark.xdist_group("damage")]
 
 WORDS = ("depth=8", "recipe.epochs=4", "data.limit=128", "device=cpu", "checkpoint_seconds=0")
 PLAIN = "plain-8-s0,data.limit=128,recipe.epochs=4"

@@ -1,11 +1,12 @@
 """From a sweep to figures and tables, with the commands a user types."""
 
+import functools
 import shutil
 import subprocess
 import sys
 
 import pytest
-from support.commands import command, forked_command
+from support.commands import command, environment, forked_command
 from support.runs import TINY
 
 
@@ -46,9 +47,8 @@ def test_tables_and_plots_never_load_torch(small_results, tmp_path):
         "app(['plot', 'results', '--format', 'png'], standalone_mode=False);"
         "app(['summary', 'results'], standalone_mode=False); assert not {'torch', 'hydra'} & sys.modules.keys()"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    python = functools.partial(subprocess.run, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    done = python([sys.executable, "-c", code], check=False)
     assert done.returncode == 0, done.stderr
-    failing = subprocess.run(
-        [sys.executable, "-c", "import resdepth.sweep.run"], cwd=tmp_path, capture_output=True, check=False
-    )
-    assert b"out of reach" in failing.stderr  # so the test can fail
+    failing = python([sys.executable, "-c", "import resdepth.sweep.run"], check=False)
+    assert "out of reach" in failing.stderr  # so the test can fail

@@ -18,7 +18,7 @@ from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
 
-pytestmark = [linux, pytest.mark.xdist_group("exclusive")]
+pytestmark = [linux, pytest.mark.slow, pytest.mark.xdist_group("exclusive")]
 
 WORDS = ("sweep", "depth=8", "recipe.epochs=4", "data.limit=128", "device=cpu", "-q")
 LONG = tuple(word.replace("epochs=4", "epochs=40") for word in WORDS)

@@ -100,6 +100,7 @@ def test_gradient_checkpointing_keeps_a_fraction_of_the_activations():
     assert kept_bytes(training(depth=20, gradient_checkpointing=True)) < 0.4 * usual
 
 
+@pytest.mark.slow
 def test_blocks_are_compiled_once_by_shape_not_once_by_layer():
     torch._dynamo.reset()
     counted = []
