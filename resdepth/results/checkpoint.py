@@ -44,10 +44,12 @@ class CheckpointWriter:
         return self._writing is not None and not self._writing.done()
 
     def save(self, state: dict[str, Any]) -> None:
-        """Copy the state and write it in the thread. Waits for the checkpoint before it."""
+        """Copy the state to host memory and write it in the thread. Waits for the checkpoint before it."""
         if self._writing is not None:
             self._writing.result()
-        self._writing = self._thread.submit(self._write, _copy_to_host(state))
+        # Training goes on to change the tensors in place.
+        tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state["tensors"].items()}
+        self._writing = self._thread.submit(self._write, {**state, "tensors": tensors})
 
     def _write(self, state: dict[str, Any]) -> None:
         self._sync()
@@ -60,13 +62,6 @@ class CheckpointWriter:
         self._thread.shutdown(wait=True)
         if kind is None and self._writing is not None:
             self._writing.result()
-
-
-def _copy_to_host(value: Any) -> Any:
-    """Copy a state into host memory, because training changes its tensors in place."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
-    return {key: _copy_to_host(part) for key, part in value.items()} if isinstance(value, dict) else value
 
 
 def save(path: Path, config: RunConfig, state: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -42,14 +41,14 @@ class _JobConfig:
 
 @dataclass(frozen=True)
 class _Task:
-    """What job i does: train group i. Picklable where `make_observer` is."""
+    """What a job does: train the group of its number. Picklable where `make_observer` is."""
 
     groups: tuple[Group, ...]
     make_observer: Callable[[], Observer]
     checks_device: bool
 
-    def __call__(self, job: int) -> list[Outcome]:
-        group, observer = self.groups[job], self.make_observer()
+    def __call__(self, config: DictConfig) -> list[Outcome]:
+        group, observer = self.groups[config.job], self.make_observer()
         if self.checks_device:
             try:
                 require_devices(group.runs)
@@ -84,9 +83,9 @@ def launch(ready: ReadySweep, make_observer: Callable[[], Observer], config_dir:
 
 
 def _multirun(
-    task: Callable[[int], Any], count: int, hydra_overrides: Sequence[str], shared: Path, config_dir: Path | None
-) -> list[Any]:
-    """Call `task(0)` to `task(count - 1)` as jobs of Hydra's launcher; return their values in order.
+    task: _Task, count: int, hydra_overrides: Sequence[str], shared: Path, config_dir: Path | None
+) -> list[list[Outcome]]:
+    """Call the task for jobs 0 to `count - 1` through Hydra's launcher; return their values in order.
 
     The launcher's own files are in a temporary folder below `shared`, which every node must see.
     """
@@ -101,12 +100,8 @@ def _multirun(
         with initialized_hydra(config_dir) as loader, one_line_errors(loader, hydra_overrides):
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
-
-            def call(config: DictConfig) -> Any:
-                return task(config.job)
-
             try:
-                batches = hydra.multirun(config_name="launch", task_function=call, overrides=overrides)
+                batches = hydra.multirun(config_name="launch", task_function=task, overrides=overrides)
             except (ResdepthError, HydraException, OmegaConfBaseException):
                 raise
             except Exception as error:
