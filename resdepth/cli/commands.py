@@ -5,20 +5,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Context, Exit, Option, Typer
 
 from resdepth import __version__
 from resdepth.cli.signals import exit_on_signals
 from resdepth.errors import ConfigError, one_line
 from resdepth.host import cores
 
-app = typer.Typer(
-    name="resdepth",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 _KEYS = """Overrides use Hydra's syntax, key=value; a,b,c or range(a,b,step) sweeps over values:
 
@@ -34,21 +28,12 @@ The README explains every key."""
 def _print_version(is_asked: bool) -> None:
     if is_asked:
         print(f"resdepth {__version__}")
-        raise typer.Exit
+        raise Exit
 
 
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Hydra overrides.", show_default=False)
-]
-ConfigDir = Annotated[
-    Path | None,
-    typer.Option("--config-dir", help="Folder with your own YAML files: data/, recipe/, ...", show_default=False),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only problems.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="List the runs and their state; train nothing.")]
-Restart = Annotated[bool, typer.Option("--restart", help="Start every run over; keep earlier results in .aside.")]
-Results = Annotated[Path, typer.Argument(help="Folder with results.")]
-Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
+Overrides = Annotated[list[str] | None, Argument(metavar="[KEY=VALUE]...", help="Hydra overrides.")]
+Results = Annotated[Path, Argument(help="Folder with results.")]
+Version = Annotated[bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
 
 
 @app.callback()
@@ -56,39 +41,58 @@ def resdepth(_version: Version = False) -> None:
     """Why do deeper plain networks train worse, and residual ones not? Train both at several depths and compare."""
 
 
+@app.command("train", epilog=_KEYS, help="Train one net: a sweep of one point.")
 @app.command(epilog=_KEYS)
 def sweep(
+    context: Context,
     overrides: Overrides = None,
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-    restart: Restart = False,
-    config_dir: ConfigDir = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="List the runs and their state; train nothing.")] = False,
+    quiet: Annotated[bool, Option("--quiet", "-q", help="Print only problems.")] = False,
+    restart: Annotated[bool, Option("--restart", help="Start every run over; keep earlier results in .aside.")] = False,
+    config_dir: Annotated[Path | None, Option(help="Folder with your own YAML files: data/, recipe/, ...")] = None,
 ) -> None:
     """Train a net at every point of the sweep, plain and residual unless variant= is set."""
-    _train(overrides, dry_run, quiet, restart, config_dir, swept=True)
+    from resdepth.cli import printing
+    from resdepth.sweep import processes
+    from resdepth.sweep.plan import make_plan
 
+    plan = make_plan(overrides or [], config_dir, swept=context.info_name == "sweep", restart=restart)
+    if dry_run:
+        printing.print_plan(plan)
+        return
+    is_on_cpu = {run.config.device for run in plan.pending} <= {"auto", "cpu"}
+    if len(plan.pending) > 1 and cores() > 1 and is_on_cpu and not plan.uses_external_launcher:
+        processes.prepare()  # loads torch while this process does the same
+    from resdepth import device
+    from resdepth.cli.progress import open_progress, track_reading
+    from resdepth.sweep.launch import launch
+    from resdepth.sweep.preflight import estimate_seconds, preflight
 
-@app.command(epilog=_KEYS)
-def train(
-    overrides: Overrides = None,
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-    restart: Restart = False,
-    config_dir: ConfigDir = None,
-) -> None:
-    """Train one net: a sweep of one point."""
-    _train(overrides, dry_run, quiet, restart, config_dir, swept=False)
+    ready = preflight(plan)
+    if not quiet:
+        printing.announce(plan)
+        if (seconds := estimate_seconds(ready)) is not None:
+            used = device.resolve(ready.groups[0].runs[0].config.device)
+            printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
+    with exit_on_signals(), open_progress(plan, quiet=quiet) as make_observer:
+        outcomes = launch(ready, make_observer, config_dir)
+    if not quiet:
+        warn(printing.print_results(plan, track_reading))
+    failed = [(run, o) for run, o in zip(plan.pending, outcomes, strict=True) if not o.is_result]
+    warn(f"{run.directory}: failed: {outcome.message}" for run, outcome in failed)
+    if failed:
+        raise Exit(1)
 
 
 @app.command()
 def plot(
     results: Results = Path("results"),
     out: Annotated[
-        Path | None, typer.Option(help="Write all figures to this folder.", show_default="beside the runs")
+        Path | None, Option(help="Write all figures to this folder.", show_default="beside the runs")
     ] = None,
-    formats: Annotated[str, typer.Option("--format", help="png, svg, or both: png,svg.")] = "png,svg",
-    metric: Annotated[str, typer.Option(help="Metric of the curves: error, loss or clean.")] = "error",
-    x: Annotated[str, typer.Option("--x", help="X axis of the curves: epoch or iteration.")] = "epoch",
+    formats: Annotated[str, Option("--format", help="png, svg, or both: png,svg.")] = "png,svg",
+    metric: Annotated[str, Option(help="Metric of the curves: error, loss or clean.")] = "error",
+    x: Annotated[str, Option(help="X axis of the curves: epoch or iteration.")] = "epoch",
 ) -> None:
     """Draw the figures of every experiment below a folder from its CSV files."""
     from resdepth.cli.progress import track_reading
@@ -101,14 +105,13 @@ def plot(
             raise ConfigError(option, value, f"choose one of {', '.join(allowed)}")
     files, problems = plots.plot(results, out, chosen, metric, x, track_reading)
     warn(problems)
-    for file in files:
-        print(file)
+    print(*files, sep="\n")
 
 
 @app.command()
 def summary(
     results: Results = Path("results"),
-    csv: Annotated[Path | None, typer.Option(help="Also write the table to this CSV file.", show_default=False)] = None,
+    csv: Annotated[Path | None, Option(help="Also write the table to this CSV file.")] = None,
 ) -> None:
     """Print final errors, published ones for comparison where they apply, and a verdict."""
     from resdepth.cli.printing import print_summary
@@ -120,13 +123,11 @@ def summary(
 @app.command(epilog=_KEYS)
 def bench(
     overrides: Overrides = None,
-    at_once: Annotated[str, typer.Option(help="Numbers of concurrent runs, such as 1,2,4.")] = "1",
-    baseline: Annotated[
-        bool, typer.Option("--usual/--no-usual", help="Also measure the usual DataLoader loop.")
-    ] = True,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Time the whole sweep instead of a step.")] = False,
+    at_once: Annotated[str, Option(help="Numbers of concurrent runs, such as 1,2,4.")] = "1",
+    baseline: Annotated[bool, Option("--usual/--no-usual", help="Also measure the usual DataLoader loop.")] = True,
+    sweep: Annotated[bool, Option("--sweep", help="Time the whole sweep instead of a step.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results.", show_default="results/bench/DEVICE-steps")
+        Path | None, Option(help="Folder for the results.", show_default="results/bench/DEVICE-steps")
     ] = None,
 ) -> None:
     """Measure a training step: time, memory, ratio to the device's lower bounds, and the usual loop for comparison."""
@@ -143,44 +144,6 @@ def bench(
         else:
             folder = bench_steps(overrides or [], out, [int(n) for n in numbers], report, baseline=baseline)
     print(folder)
-
-
-def _train(
-    overrides: list[str] | None, dry_run: bool, quiet: bool, restart: bool, config_dir: Path | None, *, swept: bool
-) -> None:
-    """Plan the runs, check them, train the pending ones and print the results. Exits with code 1 if a run failed."""
-    from resdepth.cli import printing
-    from resdepth.sweep.plan import make_plan
-
-    plan = make_plan(overrides or [], config_dir, swept=swept, restart=restart)
-    if dry_run:
-        printing.print_plan(plan)
-        return
-    is_on_cpu = {run.config.device for run in plan.pending} <= {"auto", "cpu"}
-    if len(plan.pending) > 1 and cores() > 1 and is_on_cpu and not plan.uses_external_launcher:
-        from resdepth.sweep import processes
-
-        processes.prepare()  # loads torch while this process does the same
-    from resdepth import device
-    from resdepth.cli.progress import open_progress, track_reading
-    from resdepth.sweep.launch import launch
-    from resdepth.sweep.preflight import estimate_seconds, preflight
-
-    ready = preflight(plan)
-    if not quiet:
-        printing.announce(plan)
-        seconds = estimate_seconds(ready)
-        if seconds is not None:
-            used = device.resolve(ready.groups[0].runs[0].config.device)
-            printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
-    with exit_on_signals(), open_progress(plan, quiet=quiet) as make_observer:
-        outcomes = launch(ready, make_observer, config_dir)
-    if not quiet:
-        warn(printing.print_results(plan, track_reading))
-    failed = [(run, o) for run, o in zip(plan.pending, outcomes, strict=True) if not o.is_result]
-    warn(f"{run.directory}: failed: {outcome.message}" for run, outcome in failed)
-    if failed:
-        raise typer.Exit(1)
 
 
 def warn(lines: Iterable[str]) -> None:

@@ -22,8 +22,7 @@ def main() -> None:
         line, code = _describe_error(error)
         warn([line])
     finally:
-        output.flush()
-        output.detach()
+        output.detach()  # flushes first
         sys.stdout = before
     sys.exit(code or int(output.is_lost))
 

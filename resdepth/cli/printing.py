@@ -1,7 +1,5 @@
 """Tables and lines on standard output: the plan, the estimate, the results, the summary."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Iterable, Mapping
@@ -27,8 +25,7 @@ _LEFT_ALIGNED = ("directory", "experiment", "setting", "variant", "state", "note
 
 def console() -> Console:
     """Return a console on standard output; in a pipe it is wide enough for every row to stay on one line."""
-    width = None if sys.stdout.isatty() else 1000
-    return Console(width=width, highlight=False, markup=False, soft_wrap=True)
+    return Console(width=None if sys.stdout.isatty() else 1000, highlight=False, markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:
@@ -58,7 +55,7 @@ def _print_table(columns: Mapping[str, Iterable[object]], title: str | None = No
     console().print(table)
 
 
-def print_plan(plan: Plan) -> None:
+def print_plan(plan: "Plan") -> None:
     """Print every run of the plan: directory, variant, depth, seed, parameters, minibatches, state."""
     columns: dict[str, Iterable[object]] = {
         "directory": [run.directory for run in plan.runs],
@@ -74,7 +71,7 @@ def print_plan(plan: Plan) -> None:
     console().print(f"{runs}, {len(plan.pending)} to train. Nothing was trained.{_format_repeated(plan)}")
 
 
-def announce(plan: Plan) -> None:
+def announce(plan: "Plan") -> None:
     """Print how many runs there are, how many of them are skipped, continued or started over, and their folders."""
     states = [run.state for run in plan.pending]
     counts = {
@@ -97,7 +94,7 @@ def print_estimate(seconds: float, device_name: str, *, on_gpu: bool) -> None:
     console().print(f"Quicker: {', '.join(hints)}. It can be stopped and continued with the same command at any time.")
 
 
-def print_results(plan: Plan, track: Track = iter) -> list[str]:
+def print_results(plan: "Plan", track: Track = iter) -> list[str]:
     """Print a row per run of the plan and a verdict per comparison; return a line for each file that cannot be read."""
     rows, problems = read_runs([run.directory for run in plan.runs], track=track)
     if rows.empty:
@@ -126,19 +123,18 @@ def print_summary(root: Path, csv: Path | None, track: Track = iter) -> list[str
     """
     rows, problems = read_results(root, track)
     require_rows(rows, root, problems, "sum up")
-    tables = [summarise(comparison) for comparison in comparisons(rows)]
+    table = pd.concat([summarise(comparison) for comparison in comparisons(rows)])
     if csv is not None:
         try:
-            pd.concat(tables).to_csv(csv, index=False, float_format="%.4g")
+            table.to_csv(csv, index=False, float_format="%.4g")
         except OSError as error:
             raise ConfigError("--csv", csv, f"cannot be written ({error.strerror or error}); use --csv FILE") from error
-    for experiment, group in pd.concat(tables).groupby("experiment", sort=False):
+    for experiment, group in table.groupby("experiment", sort=False):
         _print_summary_table(str(experiment), group)
         own = rows[rows.experiment == experiment]
         for comparison in rate_sweeps(own):
-            label = f", {comparison.label}" if comparison.label else ""
-            title = f"{experiment}{label}: each variant and depth at its best rate"
-            _print_summary_table(title, best_rates(comparison))
+            name = f"{comparison.experiment}, {comparison.label}" if comparison.label else comparison.experiment
+            _print_summary_table(f"{name}: each variant and depth at its best rate", best_rates(comparison))
         _print_verdicts(own)
         console().print()
     return problems
@@ -180,6 +176,6 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _format_repeated(plan: Plan) -> str:
+def _format_repeated(plan: "Plan") -> str:
     text = f" {_count(plan.repeated, 'point')} of the sweep repeat another run and are trained once."
     return text if plan.repeated else ""

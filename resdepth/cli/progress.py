@@ -22,10 +22,8 @@ from resdepth.sweep.observer import Observer
 if TYPE_CHECKING:
     from resdepth.sweep.plan import Plan, PlannedRun
 
-_READING_SECONDS = 2.0  # before the bar for reading appears
 _LINE_SECONDS = 2.0  # between plain lines
 _SHOW_SECONDS = 0.05  # between updates of the bars: a step of a small net is shorter
-_WIDE = 110  # columns
 
 
 def track_reading(folders: Sequence[Path]) -> Iterator[Path]:
@@ -39,7 +37,7 @@ def track_reading(folders: Sequence[Path]) -> Iterator[Path]:
     task, started = progress.add_task("", total=len(folders)), time.monotonic()
     try:
         for folder in folders:
-            if time.monotonic() - started > _READING_SECONDS:
+            if time.monotonic() - started > 2:
                 progress.start()
             yield folder
             progress.advance(task)
@@ -98,8 +96,8 @@ class PlainProgress(Observer):
         if time.monotonic() - self._printed < _LINE_SECONDS:
             return
         self._printed = time.monotonic()
-        of = f"epoch {record.epoch}/{run.schedule.epochs}"
         errors = f"training error {percent(record.train_error)}, test error {percent(record.test_error)}"
+        of = f"epoch {record.epoch}/{run.schedule.epochs}"
         print(f"  {run.label}: {of}, {errors}, {record.epoch_seconds:.1f} s", flush=True)
 
     def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
@@ -111,11 +109,11 @@ class _Bar:
     """Progress of an active run, of which an earlier sweep may have done the first minibatches."""
 
     run: PlannedRun
-    number: int
+    title: str
     task: TaskID
     first: int
     iteration: int
-    error: str = ""
+    error: str = "-"
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -133,7 +131,7 @@ class LiveProgress(Observer):
         self._total = sum(run.total_multiply_adds for run in plan.pending)
         self._done = self._before = self._shown = 0.0
         console = Console()
-        self._is_wide = console.width >= _WIDE
+        self._is_wide = console.width >= 110
         text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
         left = TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True, min_width=11))
         bars = [BarColumn(bar_width=24)] if self._is_wide else []
@@ -144,7 +142,8 @@ class LiveProgress(Observer):
         self._number += 1
         task = self.display.add_task("", total=run.schedule.iterations, left="")
         first = min(epochs_done * run.schedule.steps_per_epoch, run.schedule.iterations)
-        bar = self._active[run.directory] = _Bar(run, self._number, task, first, iteration=first)
+        title = f"run {self._number} of {self._runs}"
+        bar = self._active[run.directory] = _Bar(run, title, task, first, iteration=first)
         # The time an earlier sweep took is unknown, so its work must not count towards the speed.
         self._before += bar.multiply_adds
         self._show(bar)
@@ -170,15 +169,13 @@ class LiveProgress(Observer):
 
     def _show(self, bar: _Bar) -> None:
         self._shown = time.monotonic()
-        schedule, made = bar.run.schedule, bar.iteration - bar.first
-        epoch = min(-(-max(1, bar.iteration) // schedule.steps_per_epoch), schedule.epochs)
-        of = f"run {bar.number} of {self._runs}"
+        label, schedule, made = bar.run.label, bar.run.schedule, bar.iteration - bar.first
+        epoch = -(-max(1, bar.iteration) // schedule.steps_per_epoch)
         speed = f"{made * schedule.batch_size / max(self._shown - bar.started, 1e-9):,.0f} images/s"
         if self._is_wide:
-            error = f", training error {bar.error}" if bar.error else ""
-            text = f"{of}  {bar.run.label}  epoch {epoch} of {schedule.epochs}{error}, {speed}"
+            text = f"{bar.title}  {label}  epoch {epoch} of {schedule.epochs}, training error {bar.error}, {speed}"
         else:
-            text = f"{of} {bar.run.label[:14]} ep {epoch}/{schedule.epochs} err {bar.error or '-'} {speed}"
+            text = f"{bar.title} {label[:14]} ep {epoch}/{schedule.epochs} err {bar.error} {speed}"
         left = _format_left(bar.started, made, schedule.iterations - bar.iteration)
         self.display.update(bar.task, description=text, completed=bar.iteration, left=left)
         self._show_sweep()

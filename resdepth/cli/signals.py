@@ -13,7 +13,7 @@ import typer
 def exit_on_signals(*, continues: bool = True) -> Iterator[None]:
     """Turn Ctrl-C, SIGTERM and SIGHUP into one line on standard error and exit code 128 + the signal's number.
 
-    `continues`: the same command continues the work, and the line says so.
+    With `continues`, the line names the command that continues the work.
     """
     received: int = signal.SIGINT
 
@@ -28,10 +28,9 @@ def exit_on_signals(*, continues: bool = True) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         # With --restart the command would start over what it should continue.
-        words = shlex.join(["resdepth", *(word for word in sys.argv[1:] if word != "--restart")])
-        print(
-            f"resdepth: stopped; {f'to continue: {words}' if continues else 'finished work is kept'}", file=sys.stderr
-        )
+        words = ["resdepth", *(word for word in sys.argv[1:] if word != "--restart")]
+        remedy = f"to continue: {shlex.join(words)}" if continues else "finished work is kept"
+        print(f"resdepth: stopped; {remedy}", file=sys.stderr)
         raise typer.Exit(128 + received) from None
     finally:
         for number, handler in before.items():

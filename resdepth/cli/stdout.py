@@ -3,8 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -20,18 +19,15 @@ class TolerantStdout(io.TextIOWrapper):
         self.is_lost = False
 
     def write(self, text: str) -> int:
-        with self._discarding_on_error():
-            super().write(text)
+        self._call(super().write, text)
         return len(text)
 
     def flush(self) -> None:
-        with self._discarding_on_error():
-            super().flush()
+        self._call(super().flush)
 
-    @contextmanager
-    def _discarding_on_error(self) -> Iterator[None]:
+    def _call(self, method: Callable[..., object], *text: str) -> None:
         try:
-            yield
+            method(*text)
         except OSError as error:
             # The buffers are not empty: the next flush would fail again if the descriptor stayed as it is.
             with Path(os.devnull).open("wb") as nowhere:
