@@ -190,6 +190,7 @@ EQUAL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", EQUAL, ids=" ".join)
 def test_a_point_assembled_from_its_values_equals_the_one_that_omegaconf_composes(overrides, monkeypatch):
     assembled = expand(overrides)

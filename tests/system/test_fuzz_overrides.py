@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from support.fuzz import EXAMPLES, attempt
@@ -78,6 +79,7 @@ def test_any_override_line_is_a_plan_or_one_line(tmp_path_factory, overrides):
             assert run.directory.parent.parent == Path(run.config.results).expanduser()
 
 
+@pytest.mark.slow
 @settings(max_examples=max(10, EXAMPLES // 4))  # each composes a whole configuration
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30))
 @example("TRUE")

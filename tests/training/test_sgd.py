@@ -76,6 +76,7 @@ def test_sgd_is_bit_for_bit_the_fused_optimiser_of_torch(momentum):
     assert all(map(torch.equal, ours.parameters(), theirs.parameters())), message
 
 
+@pytest.mark.slow
 def test_a_step_does_not_load_dynamo():
     """torch.optim.SGD does, at its first step: 1 to 2 seconds for every run."""
     code = (
