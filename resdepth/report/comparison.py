@@ -96,8 +96,7 @@ def comparisons(table: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[Compa
 
 def rate_sweeps(table: pd.DataFrame) -> list[Comparison]:
     """Return the comparisons with several learning rates, which are pooled."""
-    found = comparisons(table, pooled=(LEARNING_RATE,))
-    return [comparison for comparison in found if comparison.rows[LEARNING_RATE].nunique() > 1]
+    return [c for c in comparisons(table, pooled=(LEARNING_RATE,)) if c.rows[LEARNING_RATE].nunique() > 1]
 
 
 def varying_keys(rows: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[str]:
@@ -108,11 +107,9 @@ def varying_keys(rows: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[str]:
     kept: list[str] = []
     groups = 1
     for key in ["dataset", "recipe.name", "model", *rows.columns[start:]]:
-        if key in skipped or key in kept or key not in runs:
-            continue
-        # A shortcut's key is NaN for a variant without a shortcut, which does not distinguish the run.
         finer = len(runs[[*kept, key]].drop_duplicates())
-        if runs[key].nunique(dropna=key in SHORTCUT_KEYS) > 1 and finer > groups:
+        # A shortcut's key is NaN for a variant without a shortcut, which does not distinguish the run.
+        if key not in skipped and runs[key].nunique(dropna=key in SHORTCUT_KEYS) > 1 and finer > groups:
             kept, groups = [*kept, key], finer
     return kept
 

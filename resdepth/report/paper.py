@@ -55,9 +55,7 @@ def _differs(run: Mapping[str, Any], key: str, default: Any) -> bool:
     """Return whether the run has another value for the key; NaN stands for None or for a shortcut the variant lacks."""
     if key in _FREE or key not in run:
         return False
-    value = run[key]
-    if isinstance(default, list):
-        return bool(value != ",".join(str(part) for part in default))
+    value, expected = run[key], ",".join(map(str, default)) if isinstance(default, list) else default
     if pd.isna(value):
-        return default is not None and key not in SHORTCUT_KEYS
-    return bool(value != default)
+        return expected is not None and key not in SHORTCUT_KEYS
+    return bool(value != expected)

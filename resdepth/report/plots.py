@@ -14,7 +14,6 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,15 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resdepth.errors import ConfigError
-from resdepth.report.comparison import (
-    LEARNING_RATE,
-    Comparison,
-    comparisons,
-    ended_runs,
-    last_epochs,
-    rate_sweeps,
-    variants_in,
-)
+from resdepth.report.comparison import LEARNING_RATE, Comparison, comparisons, ended_runs, rate_sweeps, variants_in
 from resdepth.report.style import PALETTE, STYLE, save_figure
 from resdepth.report.summary import at_best_rate
 from resdepth.results.table import Track, experiment_folder, read_results, require_rows
@@ -97,16 +88,13 @@ def draw_curves(comparison: Comparison, metric: str = "error", x: str = "epoch")
     for panel, variant in zip(axes[0], variants, strict=True):
         for depth, runs in rows[rows.variant == variant].groupby("depth"):
             _draw_net(panel, runs, metric, x, colours[int(str(depth))], f"{variant}-{depth}")
-        panel.set_title(variant)
-        panel.set_xlabel(X_AXES[x])
+        panel.set(title=variant, xlabel=X_AXES[x])
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    axes[0][0].set_ylabel(METRICS[metric][2])
-    # The panels share their axes, so one call, after the last panel is drawn, sets the limits of all.
-    axes[0][0].set_xlim(left=0)
+    train, test, label = METRICS[metric]
     top = axes[0][0].get_ylim()[1]
-    axes[0][0].set_ylim(0, min(top, 100) if metric != "loss" else top)
-    train, test, _ = METRICS[metric]
-    entries: list[Artist] = [
+    # The panels share their axes, so one call, after the last panel is drawn, sets the limits of all.
+    axes[0][0].set(ylabel=label, xlim=(0, None), ylim=(0, min(top, 100) if metric != "loss" else top))
+    entries: list[Line2D | Patch] = [
         Line2D([], [], color="black", linestyle="--", linewidth=1.1, label=train.replace("_", " ")),
         Line2D([], [], color="black", linewidth=1.8, label=test.replace("_", " ")),
     ]
@@ -119,8 +107,9 @@ def draw_curves(comparison: Comparison, metric: str = "error", x: str = "epoch")
 def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str, label: str) -> None:
     """Plot mean and deviation over the seeds of one net; a diverged seed is a separate line that ends in a cross."""
     train, test, _ = METRICS[metric]
+    ended = ended_runs(runs)
     # The mean would jump at the last epoch of a seed that is still running.
-    runs = runs[runs.run.isin(ended_runs(runs).run)]
+    runs = runs[runs.run.isin(ended.run)]
     has_diverged = runs.state == "diverged"
     for column, style, width in ((train, "--", 1.1), (test, "-", 1.8)):
         values = runs[~has_diverged].dropna(subset=[column]).groupby(x)[column]
@@ -133,27 +122,24 @@ def _draw_net(panel: Axes, runs: pd.DataFrame, metric: str, x: str, colour: str,
             panel.fill_between(mean.index, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
         for seed, run in runs[has_diverged].dropna(subset=[column]).groupby("seed"):
             panel.plot(run[x], run[column], style, color=colour, linewidth=0.8, label=f"{name} seed {seed}")
-    ended = last_epochs(runs[has_diverged])
-    for at, value in zip(ended[x], ended[test], strict=True):
+    diverged = ended[ended.state == "diverged"]
+    for at, value in zip(diverged[x], diverged[test], strict=True):
         # A loss that is not finite is marked at the panel's upper edge.
         y, where = (value, panel.transData) if math.isfinite(value) else (1.0, panel.get_xaxis_transform())
         panel.plot(at, y, "x", color=colour, markersize=8, label=f"{label} diverged", transform=where, clip_on=False)
 
 
-def _add_legend(panel: Axes, rows: pd.DataFrame, colours: dict[int, str], entries: Sequence[Artist] = ()) -> None:
-    """Add a legend to the right of the panel: the depths, `entries`, and the cross of diverged runs, if any."""
+def _add_legend(panel: Axes, rows: pd.DataFrame, colours: dict[int, str], more: Sequence[Line2D | Patch] = ()) -> None:
+    """Add a legend to the right of the panel: the depths, `more`, and the cross of diverged runs, if any."""
     depths = (Line2D([], [], color=colour, linewidth=3, label=f"{depth} layers") for depth, colour in colours.items())
-    handles: list[Artist] = [*depths, *entries]
+    handles = [*depths, *more]
     if "diverged" in set(rows.state):
         handles.append(Line2D([], [], color="black", linestyle="", marker="x", label="diverged"))
     panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
 def draw_depth(comparison: Comparison, at: str = "") -> Figure:
-    """Plot final training error against depth: a line through the means of each variant, a dash for each seed.
-
-    `at` is added to the title.
-    """
+    """Plot final training error against depth: variants' means as lines, seeds as dashes. The title ends in `at`."""
     finals = ended_runs(comparison.rows)
     figure, axes = plt.subplots(figsize=(5.6, 4))
     for i, variant in enumerate(variants_in(finals)):
@@ -168,9 +154,8 @@ def draw_depth(comparison: Comparison, at: str = "") -> Figure:
     axes.set_xticks(depths, [str(d) for d in depths])
     axes.minorticks_off()
     axes.set_xlabel("depth (layers)")
-    axes.set_ylabel("final training error (%)")
     _mark_diverged(axes, finals, "depth")
-    _limit_from_zero(axes, finals.train_error.max())
+    _set_error_axis(axes, finals)
     axes.legend()
     return _titled(figure, comparison, at)
 
@@ -192,11 +177,9 @@ def draw_rates(comparison: Comparison) -> Figure:
         ticks = sorted(set(finals[LEARNING_RATE]))
         panel.set_xticks(ticks, [f"{t:g}" for t in ticks])
         panel.minorticks_off()
-        panel.set_title(variant)
-        panel.set_xlabel("learning rate")
+        panel.set(title=variant, xlabel="learning rate")
         _mark_diverged(panel, finals[finals.variant == variant], LEARNING_RATE)
-    _limit_from_zero(axes[0][0], finals.train_error.max())
-    axes[0][0].set_ylabel("final training error (%)")
+    _set_error_axis(axes[0][0], finals)
     _add_legend(axes[0][-1], finals, colours)
     return _titled(figure, comparison)
 
@@ -207,9 +190,10 @@ def _mark_diverged(axes: Axes, finals: pd.DataFrame, x: str) -> None:
         axes.plot(diverged[x], diverged.train_error, "x", color="black", markersize=8, label="diverged")
 
 
-def _limit_from_zero(axes: Axes, highest: float) -> None:
-    """Set the y axis from just below zero to just above the highest value, so that no marker is cut off."""
-    axes.set_ylim(-0.03 * max(highest, 1), 1.05 * max(highest, 1))
+def _set_error_axis(axes: Axes, finals: pd.DataFrame) -> None:
+    """Label the y axis; set it from just below zero to just above the highest error, so that no marker is cut off."""
+    highest = max(finals.train_error.max(), 1)
+    axes.set(ylabel="final training error (%)", ylim=(-0.03 * highest, 1.05 * highest))
 
 
 def depth_colours(rows: pd.DataFrame) -> dict[int, str]:

@@ -37,7 +37,6 @@ def save_figure(figure: Figure, stem: Path, formats: tuple[str, ...]) -> list[Pa
     for file, suffix in zip(files, formats, strict=True):
         with atomic_open(file) as target, matplotlib.rc_context(STYLE):
             # Dates and versions in the metadata would change the file each time it is drawn.
-            metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-            figure.savefig(target, format=suffix, metadata=metadata)
+            figure.savefig(target, format=suffix, metadata={"Date": None} if suffix == "svg" else {"Software": None})
     plt.close(figure)
     return files

@@ -7,10 +7,8 @@ import pandas as pd
 from resdepth.report.comparison import LEARNING_RATE, Comparison, ended_runs, last_epochs, variants_in
 from resdepth.report.paper import paper_test_error, reproduced_test_errors
 
-# Two nets train equally well if their training errors differ by less, in percentage points.
-_EQUAL = 1.0
-# A net does not train if its training error is higher, in percent.
-_HOPELESS = 50.0
+_EQUAL = 1.0  # percentage points: two nets train equally well if their training errors differ by less
+_HOPELESS = 50.0  # percent: a net does not train if its training error is higher
 
 
 def summarise(comparison: Comparison) -> pd.DataFrame:
@@ -58,10 +56,8 @@ def at_best_rate(comparison: Comparison) -> Comparison:
 def best_rates(comparison: Comparison) -> pd.DataFrame:
     """Return `summarise` at the best learning rate of each variant and depth, with that rate in the column `lr`."""
     best = at_best_rate(comparison)
-    table = summarise(best)
-    rates = best.rows.groupby(["variant", "depth"])[LEARNING_RATE].first()
-    table.insert(4, "lr", [rates[(v, d)] for v, d in zip(table.variant, table.depth, strict=True)])
-    return table
+    rates = best.rows[["variant", "depth", LEARNING_RATE]].drop_duplicates()
+    return summarise(best).merge(rates.rename(columns={LEARNING_RATE: "lr"}), on=["variant", "depth"])
 
 
 def verdict(comparison: Comparison) -> str:
