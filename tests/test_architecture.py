@@ -5,6 +5,7 @@ violations, so that a test can hand it a small package that breaks the law and s
 """
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,8 @@ PRINTERS = {"rich", "typer"}
 HYDRA = {"hydra", "omegaconf"}
 HYDRAS_MODULES = {"sweep.launch"}
 MATPLOTLIBS_MODULES = {"report.style", "report.plots", "bench.figure", "probes.figures"}
+LIBRARIES = {"torch", "torchvision", "hydra", "omegaconf", "pd", "np", "plt", "matplotlib", "rich", "typer", "yaml"}
+PRIVATE_NAMES = {"hydra": {"config.compose"}}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES, MOST_ROOMS = 260, 50, 8, 16
 
 
@@ -165,8 +168,31 @@ def imports_of_tests(tests):
                 yield f"{name} imports {imported}"
 
 
-def test_imports_go_down():
-    assert list(upward_imports(PACKAGE)) == []
+def uses_of_private_names(package):
+    """Modules that use a private name of another library, and are not the one that explains why."""
+    for name, tree in modules(package):
+        names = [imported for imported, is_own in imports(tree) if not is_own]
+        names += [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        for used in names:
+            library, *parts = used.split(".")
+            is_private = any(part.startswith("_") and not part.endswith("__") for part in parts)
+            if library in LIBRARIES and is_private and name not in PRIVATE_NAMES.get(library, ()):
+                yield f"{name} uses {used}"
+
+
+MODULES = [name for name, _ in modules(PACKAGE)]
+violations = functools.cache(lambda law: [violation.replace("/", ".") for violation in law(PACKAGE)])
+
+
+def violations_of(law, name):
+    return [
+        violation for violation in violations(law) if violation.split()[0].removesuffix(":") in (name, f"{name}.py")
+    ]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_down(name):
+    assert violations_of(upward_imports, name) == []
 
 
 def test_no_modules_import_each_other_in_a_circle():
@@ -186,12 +212,19 @@ def test_matplotlib_stays_in_the_figure_modules():
 
 
 @posix
-def test_torch_is_loaded_only_where_it_is_needed():
-    assert list(torch_in(PACKAGE)) == []
+@pytest.mark.parametrize("name", MODULES)
+def test_torch_is_loaded_only_where_it_is_needed(name):
+    assert violations_of(torch_in, name) == []
 
 
-def test_files_functions_and_rooms_stay_small():
-    assert list(too_large(PACKAGE)) == []
+@pytest.mark.parametrize("name", MODULES)
+def test_files_and_functions_stay_small(name):
+    assert violations_of(too_large, name) == []
+
+
+@pytest.mark.parametrize("law", [upward_imports, pytest.param(torch_in, marks=posix), too_large, uses_of_private_names])
+def test_the_package_breaks_no_law(law):
+    assert violations(law) == []
 
 
 def test_no_test_module_imports_another():
@@ -246,6 +279,16 @@ BROKEN = {
     ),
     "a room of nine modules": (too_large, {f"data/m{i}.py": "" for i in range(9)}, ["data/ holds 9 modules"]),
     "seventeen rooms": (too_large, {f"m{i}.py": "" for i in range(17)}, ["resdepth/ holds 17 modules"]),
+    "a private module of a library": (
+        uses_of_private_names,
+        {"sweep/launch.py": "from hydra._internal.utils import run\n"},
+        ["sweep.launch uses hydra._internal.utils", "sweep.launch uses hydra._internal.utils.run"],
+    ),
+    "a private name of a library": (
+        uses_of_private_names,
+        {"training/sgd.py": "import torch\n\ntorch._fused_sgd_()\n"},
+        ["training.sgd uses torch._fused_sgd_"],
+    ),
     "a test module that imports another": (
         imports_of_tests,
         {"test_a.py": "def test():\n    from report.test_b import write\n", "report/test_b.py": ""},
