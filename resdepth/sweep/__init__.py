@@ -1,4 +1,1 @@
-"""Many runs: planned, checked, grouped, launched, trained. The modules in the order in which they are used:
-
-plan, preflight, groups, launch, run, processes; observer is the interface to a progress display.
-"""
+"""Many runs: plan, preflight, groups, launch, run and processes, in the order in which they are used."""

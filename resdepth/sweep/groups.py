@@ -28,9 +28,8 @@ class Group:
 def make_groups(plan: Plan) -> tuple[Group, ...]:
     """Group the pending runs by device and precision; another launcher gets a job for every `concurrency` of them.
 
-    Precision is a setting of the whole process, so that runs of two precisions cannot share one. The concurrency
-    follows from the whole plan, finished runs included: a continued sweep computes with the same number of threads as
-    before, and so the same numbers.
+    Precision is a setting of the whole process. The concurrency follows from the whole plan, finished runs included: a
+    continued sweep computes with the same number of threads as before, and so the same numbers.
     """
     groups = []
     for key in dict.fromkeys(map(_shared_settings, plan.pending)):

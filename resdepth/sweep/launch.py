@@ -1,7 +1,4 @@
-"""One job per group of runs through Hydra's launcher: basic, or joblib, Slurm or Ray where their plugins are installed.
-
-The jobs are planned already; the launcher only decides where each is executed.
-"""
+"""One job per group of runs through Hydra's launcher (basic, joblib, Slurm, Ray), which decides where it runs."""
 
 import shutil
 import tempfile

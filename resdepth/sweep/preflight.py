@@ -74,9 +74,8 @@ def _require_writable(folder: Path) -> None:
 def estimate_seconds(ready: ReadySweep) -> float | None:
     """Estimate how long the runs will take, from a few timed steps of a net of 8 layers on data of the same shape.
 
-    Time grows with the multiply-adds for a given width and map size, since depth multiplies both them and the layers.
-    The gain of running side by side on a GPU is not counted. None where the small net cannot be trained (the run itself
-    will report why), and where another launcher executes the runs.
+    At one width and map size, time grows with the multiply-adds. Not counted: what runs at once on a GPU gain. None
+    where the small net cannot be trained (the run itself will report why), and with another launcher.
     """
     if ready.plan.uses_external_launcher or not ready.groups:
         return None

@@ -46,8 +46,7 @@ def prepare() -> None:
 def train_in_processes(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:
     """Train the runs, `concurrency` at once, the longest first; return their outcomes in order.
 
-    `observer` receives the events of all of them in this process. The processes end when this function does, for
-    whatever reason.
+    `observer` receives all events in this process. Whatever ends this function also ends the processes.
     """
     prepare()
     outcomes: dict[int, Outcome] = {}
@@ -64,7 +63,13 @@ def train_in_processes(runs: Sequence[PlannedRun], concurrency: int, observer: O
                 if outcome is not None:
                     outcomes[active.pop(connection).number] = outcome
     finally:
-        _terminate([worker.process for worker in active.values()])
+        for worker in active.values():
+            worker.process.terminate()
+        end = time.monotonic() + _GRACE_SECONDS
+        for worker in active.values():
+            worker.process.join(max(0.0, end - time.monotonic()))
+            worker.process.kill()
+            worker.process.join()
     return [outcomes[number] for number in range(len(runs))]
 
 
@@ -98,17 +103,6 @@ class _Worker:
         self.connection.close()
         self.process.join()
         return cast(Outcome, values[0])
-
-
-def _terminate(processes: Sequence[BaseProcess]) -> None:
-    for process in processes:
-        process.terminate()
-    end = time.monotonic() + _GRACE_SECONDS
-    for process in processes:
-        process.join(max(0.0, end - time.monotonic()))
-        if process.is_alive():
-            process.kill()
-            process.join()
 
 
 class PipeObserver(Observer):
