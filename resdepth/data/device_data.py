@@ -81,13 +81,12 @@ def _pad(images: Tensor, pad: int) -> Tensor:
 def _statistics(data: Dataset, normalise: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and deviation of pixels / 255, from integer sums on the host: the same for every device."""
     images = data.train.images
-    channels = images.shape[1]
-    ones = np.ones((channels, 1, 1))
+    ones = np.ones((images.shape[1], 1, 1))
     if normalise == "none":
         return np.zeros_like(ones), ones
     if normalise == "pixel_mean":
         return images.sum(axis=0, dtype=np.int64) / len(images) / 255, ones
-    counts = np.stack([np.bincount(images[:, c].ravel(), minlength=256) for c in range(channels)])
+    counts = np.stack([np.bincount(channel.ravel(), minlength=256) for channel in images.swapaxes(0, 1)])
     shares, values = counts / counts.sum(axis=1, keepdims=True), np.arange(256) / 255
     mean = shares @ values
     deviation = np.sqrt(np.maximum(shares @ values**2 - mean**2, 1e-12))

@@ -1,7 +1,4 @@
-"""User data: one .npz file, or a folder of image files, fully validated here.
-
-Raises DataError, which names the file, what is wrong with it and the remedy.
-"""
+"""User data: one .npz file, or a folder of image files, validated. A DataError names the file, fault and remedy."""
 
 import warnings
 import zipfile
@@ -128,11 +125,9 @@ def _read_image(file: str, size: int | None) -> Images:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(file) as image:
-                rgb = image.convert("RGB")
-                return np.asarray(rgb if size is None else rgb.resize((size, size), Image.Resampling.BILINEAR))
+        with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+            rgb = image.convert("RGB")
+            return np.asarray(rgb if size is None else rgb.resize((size, size), Image.Resampling.BILINEAR))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _error(file, f"cannot be read as an image ({error}); fix or remove the file") from error
 
