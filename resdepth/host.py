@@ -1,11 +1,11 @@
-"""How much memory there is and how it is said; what a container allows. Standard library only."""
+"""This machine: its memory and cores, and what a container allows of them. Standard library only."""
 
 import os
 from pathlib import Path
 
 
 def host_bytes() -> int:
-    """The memory of this machine; where the system does not say, more than any has."""
+    """Return the memory of this machine; more than any has where the system does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
@@ -13,7 +13,7 @@ def host_bytes() -> int:
 
 
 def container_limit(name: str) -> list[str]:
-    """The words of a limit that a container sets its processes, such as cpu.max; none where there is no such."""
+    """Return the fields of a cgroup limit file such as cpu.max; none where there is no such file."""
     try:
         return Path("/sys/fs/cgroup", name).read_text(encoding="utf-8").split()
     except (OSError, ValueError):
@@ -21,7 +21,7 @@ def container_limit(name: str) -> list[str]:
 
 
 def format_bytes(size: int) -> str:
-    """Bytes in the unit that suits them: 1.5 GiB."""
+    """Format a number of bytes in a suitable unit: 1.5 GiB."""
     for power, unit in ((50, "PiB"), (40, "TiB"), (30, "GiB")):
         if size >= 2**power:
             return f"{size / 2**power:,.1f} {unit}"
@@ -29,7 +29,7 @@ def format_bytes(size: int) -> str:
 
 
 def cores() -> int:
-    """Cores this process may use; OMP_NUM_THREADS, which limits torch's threads, limits them too."""
+    """Return the cores that this process may use: by affinity, container and OMP_NUM_THREADS, which also limits torch."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = container_limit("cpu.max")
     if len(share) == 2 and all(word.isdigit() for word in share):

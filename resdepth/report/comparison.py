@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from resdepth.config.keys import EXECUTION_KEYS, SHORTCUT_KEYS
+from resdepth.results.metrics import COLUMNS
 from resdepth.results.run_directory import safe_name
 from resdepth.variants import VARIANTS
 
@@ -95,18 +96,18 @@ def comparisons(table: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[Compa
 
 
 def rate_sweeps(table: pd.DataFrame) -> list[Comparison]:
-    """Return the comparisons with several learning rates, which are pooled."""
+    """Return the comparisons that contain several learning rates."""
     return [c for c in comparisons(table, pooled=(LEARNING_RATE,)) if c.rows[LEARNING_RATE].nunique() > 1]
 
 
 def varying_keys(rows: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[str]:
     """Return the keys that distinguish an experiment's runs, without axes, execution keys, `pooled`, redundant keys."""
-    start = list(rows.columns).index("epoch_seconds") + 1
     skipped = {*_AXES, *EXECUTION_KEYS, *pooled}
     runs = rows.drop_duplicates("run")
     kept: list[str] = []
     groups = 1
-    for key in ["dataset", "recipe.name", "model", *rows.columns[start:]]:
+    keys = [column for column in rows.columns if column not in ("experiment", "run", "state", *COLUMNS)]
+    for key in ["dataset", "recipe.name", "model", *keys]:
         finer = len(runs[[*kept, key]].drop_duplicates())
         # A shortcut's key is NaN for a variant without a shortcut, which does not distinguish the run.
         if key not in skipped and runs[key].nunique(dropna=key in SHORTCUT_KEYS) > 1 and finer > groups:
