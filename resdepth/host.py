@@ -1,4 +1,4 @@
-"""This machine: its memory and cores, and what a container allows of them. Standard library only."""
+"""The machine: its memory and cores, and what a container allows of them. Standard library only."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def format_bytes(size: int) -> str:
 
 
 def cores() -> int:
-    """Return the cores that this process may use: by affinity, container and OMP_NUM_THREADS, which also limits torch."""
+    """Return the cores that this process may use: by affinity, container and OMP_NUM_THREADS (torch obeys it too)."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = container_limit("cpu.max")
     if len(share) == 2 and all(word.isdigit() for word in share):
