@@ -4,9 +4,8 @@ A field of the schema is declared with its check, `lr: float = number(0.1, above
 applies the checks of an instance.
 """
 
-import math
 import re
-from collections.abc import Callable
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import field, fields
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from resdepth.errors import ConfigError
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 # Control characters, and surrogates from bytes that are not UTF-8: neither a terminal nor a YAML file accepts them.
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _MAX_PATH = 1000
@@ -25,22 +24,22 @@ def number(default: float | None, *, least: float | None = None, above: float = 
     bounds = f"above {above:,}" if least is None else f"at least {least:,}"
 
     def check(name: str, value: float) -> None:
-        is_inside = math.isfinite(value) and (value > above if least is None else value >= least) and value <= most
+        is_inside = (value > above if least is None else value >= least) and value <= most
         require(is_inside, name, value, f"needs a number {bounds} and at most {most:,}")
 
     return field(default=default, metadata={"check": check})
 
 
-def choice(default: str, *options: str) -> Any:
-    """Declare a field that is one of the options."""
+def choice(default: str, options: Collection[str]) -> Any:
+    """Declare a field that is one of the options: those that the collection holds when a value is checked."""
     return field(default=default, metadata={"check": lambda name, value: require_choice(name, value, options)})
 
 
-def pattern(default: str, regex: str, remedy: str, *, quoted: bool = True) -> Any:
+def pattern(default: str, regex: str, remedy: str) -> Any:
     """Declare a text field that matches the regular expression as a whole."""
 
     def check(name: str, value: str) -> None:
-        require(re.fullmatch(regex, value) is not None, name, repr(value) if quoted else value, remedy)
+        require(re.fullmatch(regex, value) is not None, name, repr(value), remedy)
 
     return field(default=default, metadata={"check": check})
 
@@ -48,7 +47,7 @@ def pattern(default: str, regex: str, remedy: str, *, quoted: bool = True) -> An
 def file_name(default: str, what: str) -> Any:
     """Declare a field that is a file name on any system."""
     rule = "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 80"
-    return pattern(default, _NAME.pattern + ("|" if not default else ""), f"{what} {rule}")
+    return pattern(default, _NAME if default else f"{_NAME}|", f"{what} {rule}")
 
 
 def path_name(default: str | None) -> Any:
@@ -57,8 +56,8 @@ def path_name(default: str | None) -> Any:
     def check(name: str, value: str) -> None:
         require(bool(value), name, repr(value), "is empty; write the path out, or leave it out")
         require(len(value) <= _MAX_PATH, name, repr(value), f"is longer than {_MAX_PATH:,} characters; shorten it")
-        fault = "contains a control character, or bytes that are not UTF-8"
-        require(not _UNWRITABLE.search(value), name, repr(value), fault)
+        is_text = not _UNWRITABLE.search(value)
+        require(is_text, name, repr(value), "contains a control character, or bytes that are not UTF-8")
 
     return field(default=default, metadata={"check": check})
 
@@ -66,10 +65,9 @@ def path_name(default: str | None) -> Any:
 def require_valid(config: Any, group: str = "") -> None:
     """Apply the checks of all fields of a configuration that are not null. Raises ConfigError."""
     for declared in fields(config):
-        check: Callable[[str, Any], None] | None = declared.metadata.get("check")
         value = getattr(config, declared.name)
-        if check is not None and value is not None:
-            check(f"{group}{declared.name}", value)
+        if value is not None and "check" in declared.metadata:
+            declared.metadata["check"](f"{group}{declared.name}", value)
 
 
 def require(condition: bool, name: str, value: object, remedy: str) -> None:
@@ -78,7 +76,7 @@ def require(condition: bool, name: str, value: object, remedy: str) -> None:
         raise ConfigError(name, value, remedy)
 
 
-def require_choice(name: str, value: str, options: tuple[str, ...]) -> None:
+def require_choice(name: str, value: str, options: Collection[str]) -> None:
     """Raises ConfigError unless the value is one of the options."""
     require(value in options, name, value, f"choose one of {', '.join(options)}")
 

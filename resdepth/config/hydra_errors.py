@@ -29,8 +29,9 @@ def one_line_errors(loader: ConfigLoader, overrides: Sequence[str]) -> Iterator[
         raise _convert(error, overrides) from error
     except yaml.YAMLError as error:
         raise ConfigError("--config-dir", "YAML", f"a file cannot be read: {' '.join(str(error).split())}") from error
-    except (ValueError, IndexError, OSError, RecursionError) as error:  # OSError where a key is too long for a file
-        reason = str(error).partition("\n")[0]
+    # OSError where a key is too long for a file name, AssertionError where an interpolation is no option's name.
+    except (ValueError, IndexError, AssertionError, OSError, RecursionError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
         reason = "something is nested too deeply, or includes itself" if isinstance(error, RecursionError) else reason
         raise ConfigError("overrides", " ".join(overrides), f"Hydra cannot use this ({reason}); {_HELP}") from error
 
@@ -50,11 +51,11 @@ def _required_type(key: str) -> str:
         return "cannot take this value; resdepth sweep --help shows how it is written"
     kind: typing.Any = RunConfig
     for part in key.split("."):
-        kind = typing.get_type_hints(kind).get(part, object)
+        kind = typing.get_type_hints(kind)[part]
     if typing.get_origin(kind) is list:
         return "needs a list, such as [0.5,0.75]"
     kinds = typing.get_args(kind) or (kind,)  # of `int | None`, or the type itself
-    return f"needs {_TYPES.get(kinds[0], 'keys of its own')}{' or null' if type(None) in kinds else ''}"
+    return f"needs {_TYPES[kinds[0]]}{' or null' if type(None) in kinds else ''}"
 
 
 def _missing_option(loader: ConfigLoader, error: MissingConfigException) -> ConfigError:

@@ -5,7 +5,7 @@ Every function raises ConfigError, which names the override that is wrong.
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 from hydra.core.config_loader import ConfigLoader
@@ -22,32 +22,43 @@ _MAX_LENGTH, _MAX_POINTS = 10_000, 10_000
 _PATHS = ("data.path", "data.root", "results")
 # Hydra's own keys that a sweep may set; the others belong to the program, or would be ignored.
 _HYDRA_KEYS = ("hydra/launcher", "hydra.launcher.", "hydra.sweeper.params", "hydra.job.")
-# What Hydra's parser raises: for text that is not an override, for 5,000 digits, for a thousand brackets.
-_PARSE_ERRORS = (OverrideParseException, ValueError, RecursionError)
 _PARSE_REMEDY = (
     "cannot be read as an override; write key=value, and quote what the shell or Hydra would split: "
     "'data.path=\"a b.npz\"'"
 )
 
 
-def parse(lines: Iterable[str], loader: ConfigLoader | None = None) -> list[Override]:
-    """Parse override lines, each on its own, in order."""
-    parser = OverridesParser.create(config_loader=loader)
-    return [_parse_line(line, parser) for line in lines]
-
-
-def _parse_line(line: str, parser: OverridesParser) -> Override:
+def parse(line: str, loader: ConfigLoader) -> Override:
+    """Parse an override, and reject one that a sweep may not set."""
     field, _, value = line.partition("=")
     try:
-        (override,) = parser.parse_overrides([line])
-    except _PARSE_ERRORS as error:
+        (override,) = OverridesParser.create(config_loader=loader).parse_overrides([line])
+    # What Hydra's parser raises: for text that is not an override, for 5,000 digits, for a thousand brackets.
+    except (OverrideParseException, ValueError, RecursionError) as error:
         raise ConfigError(field, value, _PARSE_REMEDY) from error
     if not override.key_or_group:
         raise ConfigError(field, value, _PARSE_REMEDY)
+    _require_settable(override, value, loader)
     return override
 
 
-def normalise_override(line: str) -> str:
+def _require_settable(override: Override, value: str, loader: ConfigLoader) -> None:
+    """Reject what deletes a group, chooses no option of one, or sets a key of Hydra's or the program's own."""
+    key, is_axis = override.key_or_group, override.is_sweep_override()
+    if override.is_delete() and key in ("data", "model", "recipe"):
+        raise ConfigError(key, "~", f"a group cannot be deleted; choose another one with {key}=NAME")
+    if key in GROUPS and not (override.is_delete() or is_axis or isinstance(override.value(), str)):
+        raise ConfigError(key, value, f"choose one of {', '.join(loader.get_group_options(key))}")
+    if override.is_hydra_override() and ("_target_" in key or not key.startswith(_HYDRA_KEYS)):
+        settable = "hydra/launcher=NAME, hydra.launcher.KEY and hydra.sweeper.params.KEY"
+        raise ConfigError(key, value, f"cannot be set for a sweep; {settable} can")
+    if override.is_hydra_override() and is_axis:
+        raise ConfigError(key, value, "a key of Hydra's own cannot be an axis; give one value, a list in quotes")
+    if key == "data.fingerprint":
+        raise ConfigError(key, value, "is computed by the program from the data's content; leave it out")
+
+
+def normalise_override(line: str, loader: ConfigLoader) -> str:
     """Rewrite an override so that Hydra reads it as a user of this program intends.
 
     `+depth=8` becomes `depth=8`: Hydra's `+` rejects a key that exists, as every key of the schema does. A path is
@@ -62,7 +73,7 @@ def normalise_override(line: str) -> str:
         return line
     if key in (*_PATHS, "name"):
         try:
-            needs_quotes = isinstance(parse([bare])[0].value(), bool | int | float)
+            needs_quotes = isinstance(parse(bare, loader).value(), bool | int | float)
         except ConfigError:
             needs_quotes = key in _PATHS
         if needs_quotes:
@@ -72,34 +83,11 @@ def normalise_override(line: str) -> str:
     return bare
 
 
-def is_launcher_override(override: Override) -> bool:
-    """Whether an override is passed on to the launch: all of Hydra's own overrides but the axes."""
-    return override.is_hydra_override() and not override.key_or_group.startswith("hydra.sweeper.params")
-
-
-def require_allowed_keys(parsed: Sequence[Override], loader: ConfigLoader) -> None:
-    """Reject overrides that delete a group, choose no option of one, or set a key of Hydra's or the program's own."""
-    for override in parsed:
-        key, (_, _, value) = override.key_or_group, (override.input_line or "").partition("=")
-        if override.is_delete() and key in ("data", "model", "recipe"):
-            raise ConfigError(key, "~", f"a group cannot be deleted; choose another one with {key}=NAME")
-        is_choice = override.is_delete() or override.is_sweep_override() or isinstance(override.value(), str)
-        if key in GROUPS and not is_choice:
-            raise ConfigError(key, value, f"choose one of {', '.join(loader.get_group_options(key))}")
-        if override.is_hydra_override() and ("_target_" in key or not key.startswith(_HYDRA_KEYS)):
-            settable = "hydra/launcher=NAME, hydra.launcher.KEY and hydra.sweeper.params.KEY"
-            raise ConfigError(key, value, f"cannot be set for a sweep; {settable} can")
-        if key == "data.fingerprint":
-            raise ConfigError(key, value, "is computed by the program from the data's content; leave it out")
-
-
 def require_bounded_axes(parsed: Sequence[Override]) -> None:
     """Reject an axis without an end or a value, and sweeps of more than 10,000 points."""
     lengths: dict[str, int] = {}
     for override in (o for o in parsed if o.is_sweep_override()):
         field, _, value = (override.input_line or "").partition("=")
-        if override.is_hydra_override():
-            raise ConfigError(field, value, "a key of Hydra's own cannot be an axis; give one value, a list in quotes")
         if not override.is_discrete_sweep():
             raise ConfigError(field, value, "is not a list of values; use a,b,c or range(from,to,step) or choice(a,b)")
         if field.lstrip("+") == "experiment":

@@ -4,10 +4,9 @@ Hydra composes YAML files and the command line into these dataclasses; `__post_i
 instance is always valid. Instances are values: derive another one with `dataclasses.replace`.
 """
 
-import math
 from dataclasses import dataclass, field
 
-from resdepth.config.checks import choice, file_name, number, path_name, pattern, require, require_choice, require_valid
+from resdepth.config.checks import choice, file_name, number, path_name, pattern, require, require_valid
 from resdepth.variants import VARIANTS
 
 SOURCES = ("digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "npz", "folder")
@@ -26,7 +25,7 @@ class DataConfig:
     """The data set. `fingerprint`, a hash of the content, is filled in for a user's own data."""
 
     name: str = file_name("", "use")
-    source: str = choice("digits", *SOURCES)
+    source: str = choice("digits", SOURCES)
     path: str | None = path_name(None)
     root: str = path_name("~/.cache/resdepth")
     download: bool = True
@@ -39,12 +38,12 @@ class DataConfig:
         if self.source in USER_SOURCES:
             what = "the .npz file" if self.source == "npz" else "the folder that holds train/ and test/"
             require(bool(self.path), "data.path", self.path, f"data={self.source} needs data.path={what}")
-        require_valid(self, "data.")
-        if self.source not in USER_SOURCES:
+        else:
             remedy = "only data=npz and data=folder read it; choose one of them"
             require(self.path is None, "data.path", self.path, remedy)
-        is_resizable = self.size is None or self.source == "folder"
-        require(is_resizable, "data.size", self.size, "only data=folder is resized; leave it out")
+        require_valid(self, "data.")
+        if self.source != "folder":
+            require(self.size is None, "data.size", self.size, "only data=folder is resized; leave it out")
 
 
 @dataclass
@@ -53,8 +52,8 @@ class ModelConfig:
 
     name: str = file_name("", "use")
     width: int = number(16, least=1, most=4096)
-    shortcut: str = choice("A", *SHORTCUTS)
-    downsample: str = choice("stride", *DOWNSAMPLES)
+    shortcut: str = choice("A", SHORTCUTS)
+    downsample: str = choice("stride", DOWNSAMPLES)
     batch_norm: bool = True
     zero_init_residual: bool = False
 
@@ -87,7 +86,7 @@ class RecipeConfig:
     warmup_error: float = number(80.0, above=0, most=100)
     warmup_epochs: int = number(10, least=0, most=10**6)
     warmup_depth: int = number(110, least=1, most=10**9)
-    normalise: str = choice("pixel_mean", "pixel_mean", "channel", "none")
+    normalise: str = choice("pixel_mean", ("pixel_mean", "channel", "none"))
     pad: int = number(4, least=0, most=64)
     flip: bool = True
     eval_every: int = number(1, least=1, most=10**6)
@@ -95,21 +94,17 @@ class RecipeConfig:
 
     def __post_init__(self) -> None:
         require_valid(self, "recipe.")
-        has_length = self.epochs is not None or self.iterations is not None
-        require(has_length, "recipe.epochs", None, "set it or recipe.iterations")
-        has_both = self.epochs is not None and self.iterations is not None
+        lengths = [length for length in (self.epochs, self.iterations) if length is not None]
+        require(len(lengths) > 0, "recipe.epochs", None, "set it or recipe.iterations")
         remedy = f"recipe.epochs={self.epochs} is set too; set one of them to null"
-        require(not has_both, "recipe.iterations", self.iterations, remedy)
+        require(len(lengths) < 2, "recipe.iterations", self.iterations, remedy)
         points = self.milestones
-        fractions, is_positive = [p < 1 for p in points], all(math.isfinite(p) and p > 0 for p in points)
-        is_whole = all(p == int(p) for p in points if math.isfinite(p) and p >= 1)
-        is_one_kind = all(fractions) or not any(fractions)
-        require(
-            is_positive and is_whole and is_one_kind and points == sorted(set(points)),
-            "recipe.milestones",
-            points,
-            "needs a rising list, all fractions of the length between 0 and 1 or all whole iterations",
-        )
+        # An interpolation may put another value here than OmegaConf's list of numbers.
+        is_list = isinstance(points, list) and all(isinstance(p, int | float) for p in points)
+        is_rising = is_list and points == sorted(set(points))
+        is_valid = is_rising and (all(0 < p < 1 for p in points) or all(p >= 1 and p % 1 == 0 for p in points))
+        remedy = "needs a rising list, all fractions of the length between 0 and 1 or all whole iterations"
+        require(is_valid, "recipe.milestones", points, remedy)
 
 
 @dataclass
@@ -117,14 +112,12 @@ class RunConfig:
     """One run: one net, one data set, one recipe, one seed."""
 
     depth: int = 20
-    variant: str = "residual"
+    variant: str = choice("residual", VARIANTS)
     seed: int = number(0, least=0, most=2**31 - 1)
     device: str = pattern("auto", "auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", "choose auto, cpu, cuda, cuda:N or mps")
-    precision: str = choice("fp32", "fp32", "tf32", "bf16")
-    engine: str = choice("auto", "auto", "eager", "graph", "compiled")
-    runs_per_job: str = pattern(
-        "auto", "auto|[1-9]|[12][0-9]|3[0-2]", "needs auto or a whole number from 1 to 32", quoted=False
-    )
+    precision: str = choice("fp32", ("fp32", "tf32", "bf16"))
+    engine: str = choice("auto", ("auto", "eager", "graph", "compiled"))
+    runs_per_job: str = pattern("auto", "auto|[1-9]|[12][0-9]|3[0-2]", "needs auto or a whole number from 1 to 32")
     gradient_checkpointing: bool = False
     name: str = file_name("runs", "names a folder below the results:")  # in configs/config.yaml: the data's name
     results: str = path_name("results")
@@ -135,18 +128,12 @@ class RunConfig:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
 
     def __post_init__(self) -> None:
-        # Not a field's check: the table of variants may gain entries after this module is loaded.
-        require_choice("variant", self.variant, tuple(VARIANTS))
-        self._require_depth()
+        below = self.depth - (self.depth - 2) % 6
+        nearest = "nearest is 8" if below < 8 else f"nearest are {below} and {below + 6}"
+        require(self.depth == below >= 8, "depth", self.depth, f"a conv net has 6n+2 layers; {nearest}")
+        require(self.depth <= _MAX_DEPTH, "depth", self.depth, f"no device holds that net; at most {_MAX_DEPTH}")
         require_valid(self)
         require(self.name != PUBLISHED, "name", self.name, "is the folder of the results that came with the program")
-
-    def _require_depth(self) -> None:
-        below = max(8, self.depth - (self.depth - 2) % 6)
-        nearest = "nearest is 8" if self.depth < 8 else f"nearest are {below} and {below + 6}"
-        is_valid = self.depth >= 8 and (self.depth - 2) % 6 == 0
-        require(is_valid, "depth", self.depth, f"a conv net has 6n+2 layers; {nearest}")
-        require(self.depth <= _MAX_DEPTH, "depth", self.depth, f"no device holds that net; at most {_MAX_DEPTH}")
 
     @property
     def shortcut(self) -> str:

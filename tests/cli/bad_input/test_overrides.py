@@ -133,6 +133,9 @@ INTERPOLATIONS = {
     "name=${nope:x}": "name=${nope:x}: the interpolation fails: Unsupported interpolation type",
     "name=${": "name=${: cannot be read as an override; write key=value, and quote what",
     "name=${name}": "name=${name}: the interpolation fails: Recursive interpolation detected",
+    "recipe.milestones=${seed}": "recipe.milestones=0: needs a rising list, all fractions of the",
+    "recipe.milestones=${oc.dict.keys:model}": "recipe.milestones=['name', 'width', 'shortcut', 'downsample',",
+    "experiment=${oc.select:seed}": "overrides=experiment=${oc.select:seed}: Hydra cannot use this (",
 }
 HYDRA = {
     "hydra/launcher=nope": "hydra/launcher=nope: choose one of basic",
