@@ -4,6 +4,7 @@ import re
 import shlex
 from dataclasses import fields
 
+import pandas as pd
 import pytest
 from support.commands import ROOT, command, forked_command
 
@@ -11,7 +12,6 @@ from resdepth.bench import findings
 from resdepth.bench.rows import StepCost, SweepTime
 from resdepth.cli.commands import app
 from resdepth.config.keys import known_keys
-from resdepth.results import rows
 from resdepth.results.metrics import EpochRecord
 from resdepth.sweep.plan import make_plan
 
@@ -33,10 +33,11 @@ BENCHES = re.findall(r"<!-- bench (.*?) -->\n```\n(.*?)```", README, re.DOTALL)
 @pytest.mark.parametrize(("path", "block"), BENCHES, ids=[path for path, _ in BENCHES])
 def test_every_line_of_a_bench_is_its_csvs_own(path, block):
     file = ROOT / path
+    rows = pd.read_csv(file, na_filter=False).to_dict("records")
     if file.name == "sweep.csv":
-        said = [findings.sweep_line(row) for row in rows.read(file, SweepTime)]
+        said = [findings.sweep_line(SweepTime(**row)) for row in rows]
     else:
-        costs = rows.read(file, StepCost)
+        costs = [StepCost(**row) for row in rows]
         said = [*map(findings.line, costs), *findings.findings(costs)]
     lines = block.splitlines()
     assert len(lines) > 2

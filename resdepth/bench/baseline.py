@@ -10,10 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from resdepth import device as devices
@@ -27,14 +25,13 @@ from resdepth.sweep.plan import RunSpec
 _MAX_WORKERS = 4
 
 
-class _Images(TorchDataset[tuple[torch.Tensor, int]]):
+class _Images(Dataset[tuple[torch.Tensor, int]]):
     """A split as PIL images with torchvision's transforms: crop, flip, to tensor, normalise."""
 
     def __init__(self, split: Split, pad: int, flip: bool) -> None:
-        images = np.ascontiguousarray(split.images.transpose(0, 2, 3, 1))
-        self._images = [Image.fromarray(i if i.shape[2] == 3 else i[:, :, 0]) for i in images]
+        self._images = [transforms.functional.to_pil_image(image) for image in torch.from_numpy(split.images)]
         self._labels = split.labels.tolist()
-        steps = [transforms.RandomCrop(images.shape[1:3], padding=pad)] if pad else []
+        steps = [transforms.RandomCrop(split.images.shape[2:], padding=pad)] if pad else []
         steps += [transforms.RandomHorizontalFlip()] if flip else []
         self._transform = transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(0.5, 0.25)])
 
@@ -64,15 +61,13 @@ def baseline_step_seconds(spec: RunSpec, split: Split, device: torch.device, war
         pin_memory=device.type == "cuda",
         persistent_workers=True,
     )
-    times: list[float] = []
-    while len(times) < warm_up + steps:
-        started = time.perf_counter()
+    moments = [time.perf_counter()]
+    while len(moments) <= warm_up + steps:
         for images, labels in loader:
             _step(net, optimiser, images.to(device, non_blocking=True), labels.to(device, non_blocking=True))
-            times.append(time.perf_counter() - started)
-            started = time.perf_counter()
+            moments.append(time.perf_counter())
     devices.set_precision(spec.config.precision, device)
-    return times[warm_up : warm_up + steps]
+    return np.diff(moments)[warm_up : warm_up + steps].tolist()
 
 
 def plain_sweep_seconds(specs: Sequence[RunSpec], device: torch.device) -> float:

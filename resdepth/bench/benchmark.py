@@ -85,10 +85,10 @@ def _make_folder(specs: Sequence[RunSpec], out: Path | None, kind: str) -> Path:
     slug = re.sub(r"\W+", "-", devices.device_name(device)).strip("-").lower()
     folder = out or Path("results", "bench", f"{slug}-{kind}")
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            if not (folder / ENVIRONMENT).is_file():
-                raise ConfigError("--out", folder, "exists and is not a bench; choose another folder")
+        if (folder / ENVIRONMENT).is_file():
             set_aside(folder)
+        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError("--out", folder, "exists and is not a bench; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         environment.write(folder, device)
     except OSError as error:

@@ -21,27 +21,21 @@ def draw(csv: Path) -> Figure:
 
     One line per combination of engine, precision, number of concurrent runs and variant.
     """
-    rows = pd.read_csv(csv, keep_default_na=True)
-    rows = rows[rows.step_ms.notna()]
+    rows = pd.read_csv(csv).dropna(subset="step_ms")
     rows["floor_ms"] = rows[["bytes_floor_ms", "operations_floor_ms"]].max(axis=1)
     rows["ratio"] = rows.step_ms / rows.floor_ms
     rows["line"] = [_line_name(row) for _, row in rows.iterrows()]
     with matplotlib.rc_context(STYLE):
         figure, panels = plt.subplots(1, 3, figsize=(13.5, 4.2))
-        titles = {
-            "step_ms": "milliseconds a step and run",
-            "ratio": "times the larger floor",
-            "peak_memory_mib": "peak memory (MiB)",
-        }
-        for panel, (column, title) in zip(panels, titles.items(), strict=True):
-            _draw_panel(panel, rows, column)
-            panel.set_title(title)
-        _draw_floor(panels[0], rows)
+        _draw_panel(panels[0], rows, "step_ms", "milliseconds a step and run")
+        _draw_panel(panels[1], rows, "ratio", "times the larger floor")
+        _draw_panel(panels[2], rows, "peak_memory_mib", "peak memory (MiB)")
+        for precision, part in rows[rows.engine != BASELINE].groupby("precision"):
+            floor, label = part.groupby("depth").floor_ms.min(), f"floor, {precision}"
+            panels[0].plot(floor.index, floor.to_numpy(), ":", color="grey", linewidth=1.5, label=label)
         panels[2].legend(*panels[0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(1.01, 1))
-        batches = "/".join(str(b) for b in sorted(set(rows.batch)))
-        figure.suptitle(
-            f"{rows.device.iloc[0]}: a training step of {batches} images ({rows['data'].iloc[0]})", fontsize=10
-        )
+        batches, first = "/".join(str(b) for b in sorted(set(rows.batch))), rows.iloc[0]
+        figure.suptitle(f"{first.device}: a training step of {batches} images ({first['data']})", fontsize=10)
         figure.tight_layout()
     return figure
 
@@ -52,7 +46,7 @@ def _line_name(row: pd.Series) -> str:
     return f"{row.engine}, {row.precision}{together}{recomputed}"
 
 
-def _draw_panel(panel: Axes, rows: pd.DataFrame, column: str) -> None:
+def _draw_panel(panel: Axes, rows: pd.DataFrame, column: str, title: str) -> None:
     names = list(dict.fromkeys(rows.line))
     for (name, variant), part in rows[rows[column] > 0].sort_values("depth").groupby(["line", "variant"], sort=False):
         style, colour = _STYLES.get(str(variant), ":"), _COLOURS[names.index(str(name)) % len(_COLOURS)]
@@ -68,9 +62,4 @@ def _draw_panel(panel: Axes, rows: pd.DataFrame, column: str) -> None:
     is_narrow = rows[column].max() < 10 * rows[column].min()
     panel.yaxis.set_minor_formatter(StrMethodFormatter("{x:,g}") if is_narrow else NullFormatter())
     panel.set_xlabel("depth (layers)")
-
-
-def _draw_floor(panel: Axes, rows: pd.DataFrame) -> None:
-    for precision, part in rows[rows.engine != BASELINE].groupby("precision"):
-        lowest = part.groupby("depth").floor_ms.min()
-        panel.plot(lowest.index, lowest.to_numpy(), ":", color="grey", linewidth=1.5, label=f"floor, {precision}")
+    panel.set_title(title)

@@ -1,6 +1,6 @@
 """Two lower bounds of a training step's time: by memory bandwidth and by matrix rate, both measured."""
 
-import time
+import timeit
 from collections.abc import Callable
 from functools import cache
 
@@ -45,11 +45,9 @@ def matrix_rate(device: torch.device, precision: str) -> float:
 
 
 def _best_seconds(work: Callable[[], object], device: torch.device) -> float:
-    times = []
-    for _ in range(_TRIALS):
-        devices.synchronise(device)
-        started = time.perf_counter()
+    def complete_work() -> None:
         work()
         devices.synchronise(device)
-        times.append(time.perf_counter() - started)
-    return min(times)
+
+    devices.synchronise(device)
+    return min(timeit.repeat(complete_work, number=1, repeat=_TRIALS))

@@ -2,8 +2,8 @@
 
 import ctypes
 import gc
+import itertools
 import math
-import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from resdepth import device as devices
@@ -36,22 +37,20 @@ class _Timing(NamedTuple):
     seconds: Sequence[float] = ()
     peak_bytes: float = math.nan
     first_seconds: float = math.nan
-
-
-def engines(name: str, device: torch.device) -> tuple[str, ...]:
-    """Return the engines to measure: all that the device has for `auto`."""
-    if name != "auto":
-        return (name,)
-    return ("eager", "graph", "compiled") if device.type == "cuda" else ("eager",)
+    note: str = ""  # the error, where there was one
 
 
 def measure(specs: Sequence[RunSpec], at_once: Sequence[int], *, baseline: bool) -> Iterator[StepCost]:
-    """Yield the cost of a step of each run, on each engine, so many runs at once, and of the baseline's step."""
+    """Yield the cost of a step of each run, on each engine, so many runs at once, and of the baseline's step.
+
+    `engine=auto` measures all engines that the device has.
+    """
     for spec in specs:
         device = devices.resolve(spec.config.device)
-        for name in engines(spec.config.engine, device):
-            for count in at_once:
-                yield _step_cost(replace(spec, config=replace(spec.config, engine=name)), count, device)
+        available = ("eager", "graph", "compiled") if device.type == "cuda" else ("eager",)
+        engines = available if spec.config.engine == "auto" else (spec.config.engine,)
+        for engine, count in itertools.product(engines, at_once):
+            yield _step_cost(replace(spec, config=replace(spec.config, engine=engine)), count, device)
         if baseline:
             yield _baseline_cost(spec, device)
 
@@ -59,15 +58,16 @@ def measure(specs: Sequence[RunSpec], at_once: Sequence[int], *, baseline: bool)
 def _step_cost(spec: RunSpec, count: int, device: torch.device) -> StepCost:
     try:
         if device.type == "cpu" and count > 1:
-            with ProcessPoolExecutor(count, mp_context=processes.context()) as pool:
-                parts = list(pool.map(_time_single_thread, [spec] * count))
+            # A process with one thread for each run, as `runs_per_job` executes them.
+            with ProcessPoolExecutor(count, processes.context(), torch.set_num_threads, (1,)) as pool:
+                parts = list(pool.map(_time, [spec] * count, [1] * count, [device] * count))
             seconds = [sum(each) / count / count for each in zip(*(part.seconds for part in parts), strict=False)]
             timing = _Timing(seconds, sum(p.peak_bytes for p in parts), max(p.first_seconds for p in parts))
         else:
             timing = _time(spec, count, device)
     except (RuntimeError, MemoryError) as error:  # mostly out of memory; the other points can still be measured
-        return _row(spec, spec.config.engine, count, device, _Timing(), note=str(error).splitlines()[0][:200])
-    return _row(spec, spec.config.engine, count, device, timing)
+        timing = _Timing(note=str(error).splitlines()[0][:200])
+    return _row(spec, count, device, timing)
 
 
 def _baseline_cost(spec: RunSpec, device: torch.device) -> StepCost:
@@ -77,13 +77,7 @@ def _baseline_cost(spec: RunSpec, device: torch.device) -> StepCost:
         seconds = baseline_step_seconds(spec, random_dataset(spec.shape, images).train, device, _WARM_UP, steps)
     timing = _Timing(seconds, memory.bytes, time.perf_counter() - started - sum(seconds))
     spec = replace(spec, config=replace(spec.config, precision=baseline_precision(device)))
-    return _row(spec, BASELINE, 1, device, timing)
-
-
-def _time_single_thread(spec: RunSpec) -> _Timing:
-    """Time a run in a process of its own with one thread, as `runs_per_job` executes it."""
-    torch.set_num_threads(1)
-    return _time(spec, 1, torch.device("cpu"))
+    return replace(_row(spec, 1, device, timing), engine=BASELINE, steps=steps)
 
 
 def _time(spec: RunSpec, count: int, device: torch.device) -> _Timing:
@@ -122,24 +116,22 @@ def _submit(trainers: Sequence[Trainer], steps: int) -> None:
                 left[i] -= 1
 
 
-def _row(
-    spec: RunSpec, engine_name: str, count: int, device: torch.device, timing: _Timing, note: str = ""
-) -> StepCost:
-    config, seconds = spec.config, timing.seconds
-    median, low, high = median_and_percentiles(seconds) if seconds else (math.nan, math.nan, math.nan)
+def _row(spec: RunSpec, count: int, device: torch.device, timing: _Timing) -> StepCost:
+    config = spec.config
+    low, median, high = np.percentile(timing.seconds or [math.nan], [10, 50, 90]).tolist()
     bytes_floor, operations_floor = floors(spec, device)
     return StepCost(
         device=devices.device_name(device),
         data=config.data.name,
         variant=config.variant,
         depth=config.depth,
-        engine=engine_name,
+        engine=config.engine,
         precision=config.precision,
         gradient_checkpointing=config.gradient_checkpointing,
         at_once=count,
         threads=torch.get_num_threads() if device.type != "cpu" or count == 1 else 1,
         batch=spec.schedule.batch_size,
-        steps=len(seconds) * (_STEPS_PER_WINDOW[device.type] if engine_name != BASELINE else 1),
+        steps=len(timing.seconds) * _STEPS_PER_WINDOW[device.type],
         step_ms=1e3 * median,
         step_ms_low=1e3 * low,
         step_ms_high=1e3 * high,
@@ -148,16 +140,8 @@ def _row(
         first_step_seconds=timing.first_seconds,
         bytes_floor_ms=1e3 * bytes_floor,
         operations_floor_ms=1e3 * operations_floor,
-        note=note,
+        note=timing.note,
     )
-
-
-def median_and_percentiles(seconds: Sequence[float]) -> tuple[float, float, float]:
-    """Return the median, and the tenth and ninetieth percentile."""
-    if len(seconds) < 2:
-        return seconds[0], seconds[0], seconds[0]
-    tenths = statistics.quantiles(seconds, n=10, method="inclusive")
-    return statistics.median(seconds), tenths[0], tenths[-1]
 
 
 class PeakMemory:

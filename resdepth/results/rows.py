@@ -5,11 +5,9 @@ import io
 from collections.abc import Sequence
 from dataclasses import astuple, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from resdepth.results.atomic import atomic_write_text
-
-Row = TypeVar("Row")
 
 
 def column(meaning: str, unit: str = "") -> Any:
@@ -24,14 +22,3 @@ def write(path: Path, rows: Sequence[Any]) -> None:
     writer.writerow(f.name for f in fields(rows[0]))
     writer.writerows([f"{v:.6g}" if isinstance(v, float) else v for v in astuple(row)] for row in rows)
     atomic_write_text(path, text.getvalue())
-
-
-def read(path: Path, kind: type[Row]) -> list[Row]:
-    """Read the rows of a CSV file that `write` wrote. Raises KeyError or ValueError for another file."""
-    parsers = {f.name: _parse_bool if f.type is bool else f.type for f in fields(kind)}  # type: ignore[arg-type]
-    with path.open(encoding="utf-8", newline="") as file:
-        return [kind(**{name: parse(row[name]) for name, parse in parsers.items()}) for row in csv.DictReader(file)]  # type: ignore[operator]
-
-
-def _parse_bool(text: str) -> bool:
-    return text == "True"
