@@ -16,8 +16,6 @@ from torch.utils.checkpoint import checkpoint
 from resdepth.errors import ConfigError
 from resdepth.models.conv import Block
 
-# Five shapes of block, two variants, three precisions. Beyond torch's default limit of 8, blocks would run eagerly.
-_MAX_COMPILATIONS = 64
 # A block draws no random numbers, and a generator's state cannot be read inside a graph.
 _checkpoint = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
 
@@ -49,7 +47,8 @@ def block_forward(engine: str, *, recompute: bool) -> Callable[[Block, Tensor], 
 @cache
 def _compiled() -> Callable[[Block, Tensor], Tensor]:
     """Compile one function for all blocks: parameters are its inputs, so that blocks of one shape share the code."""
-    torch.compiler.config.recompile_limit = _MAX_COMPILATIONS
+    # Five shapes of block, two variants, three precisions. Beyond torch's default limit of 8, blocks would run eagerly.
+    torch.compiler.config.recompile_limit = 64
     torch.compiler.config.fail_on_recompile_limit_hit = True
     return torch.compile(Block.forward, dynamic=False)
 

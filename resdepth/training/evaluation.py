@@ -47,7 +47,6 @@ class Evaluation:
         count = len(self._split)
         return self._loss_sum.item() / count, 100 * self._error_count.item() / count
 
-    @torch.no_grad()
     def _next_batch(self) -> None:
         index = self._position + self._batch
         self._add(self._split.images.index_select(0, index), self._split.labels.index_select(0, index))

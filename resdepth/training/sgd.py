@@ -29,17 +29,12 @@ class SGD:
             for name, parameter in module.named_parameters(recurse=False):
                 is_decayed = recipe.decay_bn if is_norm else (recipe.decay_bias or name != "bias")
                 (decayed if is_decayed else undecayed).append(parameter)
-        self.groups = [(part, decay) for part, decay in ((decayed, recipe.weight_decay), (undecayed, 0.0)) if part]
+        self.groups = [(decayed, recipe.weight_decay), (undecayed, 0.0)]
         self._momenta = [[torch.zeros_like(p) for p in part] if recipe.momentum else [] for part, _ in self.groups]
 
     @property
     def momenta(self) -> list[Tensor]:
         return [momentum for part in self._momenta for momentum in part]
-
-    def zero_grad(self) -> None:
-        for parameters, _ in self.groups:
-            for parameter in parameters:
-                parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:

@@ -12,40 +12,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resdepth.config.schema import RecipeConfig
 from resdepth.data.device_data import DeviceData
 from resdepth.training.cuda_graph import CudaGraph
+from resdepth.training.schedule import Schedule
 from resdepth.training.sgd import SGD
-
-# Steps of one run that may be queued on a GPU: enough to keep it busy, few enough that concurrent runs share it.
-_MAX_IN_FLIGHT = 4
 
 
 class Step:
-    """Trains `net` on one minibatch per call.
+    """Trains `net` on one minibatch per call; the sums of losses and errors are read once per epoch (`epoch_metrics`).
 
-    Losses and errors are summed on the device and read once per epoch (`epoch_metrics`), so that the host never waits
-    for the device within an epoch. With `is_captured`, the step is captured as a CUDA graph at the beginning of the
-    first epoch; load any saved state before. On a GPU each run has its own stream.
+    With `is_captured`, the step is captured as a CUDA graph at the beginning of the first epoch; load any saved state
+    before. On a GPU each run has its own stream.
     """
 
     def __init__(
-        self,
-        net: nn.Module,
-        data: DeviceData,
-        recipe: RecipeConfig,
-        precision: str,
-        shape: tuple[int, int],
-        *,
-        is_captured: bool = False,
+        self, net: nn.Module, data: DeviceData, optimiser: SGD, precision: str, schedule: Schedule, *, is_captured: bool
     ) -> None:
-        """`shape` is (steps, batch) of a full epoch."""
-        self.net, self.precision = net, precision
+        self.net, self.optimiser, self.precision = net, optimiser, precision
         self._data, self._device = data, data.mean.device
         self.stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
-        self.optimiser = SGD(net, recipe, self._device)
-        self._order = torch.zeros((shape[0], 4, shape[1]), dtype=torch.int64, device=self._device)
-        self._rates = torch.zeros(shape[0], device=self._device)
+        steps, batch = schedule.steps_per_epoch, schedule.batch_size
+        self._order = torch.zeros((steps, 4, batch), dtype=torch.int64, device=self._device)
+        self._rates = torch.zeros(steps, device=self._device)
         self._position = torch.zeros(1, dtype=torch.int64, device=self._device)
         self._loss_sum = torch.zeros((), device=self._device)
         self._error_count = torch.zeros((), dtype=torch.int64, device=self._device)
@@ -87,7 +75,8 @@ class Step:
     @property
     def can_submit(self) -> bool:
         """Whether another step may be submitted to the device; on a CPU always."""
-        return self._count_in_flight() < _MAX_IN_FLIGHT
+        # Enough queued steps to keep a GPU busy, few enough that concurrent runs share it.
+        return self._count_in_flight() < 4
 
     @property
     def is_finished(self) -> bool:
@@ -108,7 +97,7 @@ class Step:
     def _body(self) -> None:
         x, y = self._data.minibatch(self._order.index_select(0, self._position)[0])
         self.optimiser.lr.copy_(self._rates.index_select(0, self._position)[0])
-        self.optimiser.zero_grad()
+        self.net.zero_grad()
         logits = forward(self.net, x, self.precision)
         loss = F.cross_entropy(logits, y)
         loss.backward()

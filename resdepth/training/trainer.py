@@ -18,6 +18,7 @@ from resdepth.results.metrics import SCHEMA_VERSION, EpochRecord
 from resdepth.training import engine
 from resdepth.training.evaluation import Evaluation
 from resdepth.training.schedule import Schedule, warms_up
+from resdepth.training.sgd import SGD
 from resdepth.training.step import Step
 
 
@@ -41,13 +42,11 @@ class Trainer:
         self.engine = engine.choose(config.engine, device)
         self.net.call_block = engine.block_forward(self.engine, recompute=config.gradient_checkpointing)
         captured = engine.is_captured(self.engine, device)
-        shape = (self.schedule.steps_per_epoch, self.schedule.batch_size)
-        self.step = Step(self.net, data, config.recipe, config.precision, shape, is_captured=captured)
+        optimiser = SGD(self.net, config.recipe, device)
+        self.step = Step(self.net, data, optimiser, config.precision, self.schedule, is_captured=captured)
         splits = ("test", "train") if config.recipe.eval_clean else ("test",)
         self._evaluations = {s: Evaluation(self.net, data, s, config.precision, is_captured=captured) for s in splits}
-        self.epoch = 0
-        self.warming_up = True
-        self.train_error = math.nan
+        self.epoch, self.warming_up, self.train_error = 0, True, math.nan
 
     def state_dict(self) -> dict[str, Any]:
         position = {"epoch": self.epoch, "warming_up": self.warming_up, "train_error": self.train_error}
@@ -81,16 +80,15 @@ class Trainer:
 
         `on_step` is called with the iteration, from 1, of each step submitted to the device.
         """
-        recipe, batch = self.config.recipe, self.schedule.batch_size
+        recipe, images, batch = self.config.recipe, len(self.data.train), self.schedule.batch_size
         while self.epoch < self.schedule.epochs:
             started = time.perf_counter()
             epoch = self.epoch + 1
             rates = self._rates(epoch)
-            images, steps = len(self.data.train), len(rates)
-            order = draw_order(self.config.seed, epoch, images, batch, steps, recipe.pad, recipe.flip)
+            order = draw_order(self.config.seed, epoch, images, batch, len(rates), recipe.pad, recipe.flip)
             self.step.begin_epoch(order, rates)
             before = self.epoch * self.schedule.steps_per_epoch
-            for iteration in range(before + 1, before + steps + 1):
+            for iteration in range(before + 1, before + len(rates) + 1):
                 while not self.step.can_submit:
                     yield StepEvent.DEVICE_BUSY
                 self.step()
