@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -28,9 +28,7 @@ def resolve(name: str) -> torch.device:
 
 def memory_bytes(device: torch.device) -> int:
     """Return the device's total memory."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    return host_bytes()
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else host_bytes()
 
 
 def require_precision(precision: str, device: torch.device) -> None:
@@ -62,7 +60,7 @@ def free_memory(device: torch.device) -> int:
         limit, used = container_limit("memory.max"), container_limit("memory.current")
         return min(available, int(limit[0]) - int(used[0])) if limit and used and limit[0] != "max" else available
     except (OSError, KeyError, ValueError):
-        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) // 2 if hasattr(os, "sysconf") else 2**30
+        return host_bytes() // 2 if hasattr(os, "sysconf") else 2**30
 
 
 @contextmanager
@@ -86,15 +84,10 @@ def synchronise(device: torch.device) -> None:
 
 def device_name(device: torch.device) -> str:
     """Return the name of the GPU or processor."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return _processor() if device.type == "cpu" else "Apple GPU"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+    if device.type != "cpu":
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else "Apple GPU"
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

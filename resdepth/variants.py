@@ -14,8 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Join = Callable[[Any, Any], Any]
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -25,7 +23,7 @@ class Variant:
     block's input is brought to the shape of its output (options A, B, C).
     """
 
-    join: Join
+    join: Callable[[Any, Any], Any]
     has_shortcut: bool
 
 

@@ -23,12 +23,8 @@ def build(depth: int, variant: str, model: ModelConfig, channels: int, classes: 
             # Unused with a fixed momentum, and updating it takes one kernel per layer and step.
             module.num_batches_tracked = None
     if model.zero_init_residual and VARIANTS[variant].has_shortcut:
-        zero_init_residual(net)
+        # Every block starts as the identity, g(0 + a[l]) = a[l], by z[l+2] = 0. Goyal et al. 2017, section 5.1.
+        for block in net.blocks:
+            last = block.norm2 if isinstance(block.norm2, nn.BatchNorm2d) else block.conv2
+            nn.init.zeros_(last.weight)  # type: ignore[arg-type,union-attr]
     return net
-
-
-def zero_init_residual(net: ConvNet) -> None:
-    """Make every block start as the identity, g(0 + a[l]) = a[l], by z[l+2] = 0. Goyal et al. 2017, section 5.1."""
-    for block in net.blocks:
-        last = block.norm2 if isinstance(block.norm2, nn.BatchNorm2d) else block.conv2
-        nn.init.zeros_(last.weight)  # type: ignore[arg-type,union-attr]

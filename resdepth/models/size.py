@@ -1,5 +1,7 @@
 """The size of conv nets, by formula: no net is built. Tests compare it with the nets."""
 
+import math
+
 from resdepth.config.schema import ModelConfig
 from resdepth.variants import VARIANTS
 
@@ -14,23 +16,18 @@ def parameters(depth: int, variant: str, model: ModelConfig, channels: int, clas
 
     A plain net has as many as the option-A residual net of its depth.
     """
-    n, widths = blocks_per_stage(depth), (model.width, 2 * model.width, 4 * model.width)
+    n, before = blocks_per_stage(depth), model.width
     per_channel = 2 if model.batch_norm else 1  # scale and shift, or a bias
-    total = 9 * channels * widths[0] + per_channel * widths[0]
-    before = widths[0]
-    for width in widths:
+    shortcut = model.shortcut if VARIANTS[variant].has_shortcut else "none"
+    total = (9 * channels + per_channel) * before
+    for width in (model.width, 2 * model.width, 4 * model.width):
         total += 9 * before * width + (2 * n - 1) * 9 * width * width + 2 * n * per_channel * width
-        total += _projections(n, before, width, model, variant, per_channel)
+        if shortcut == "C" or (shortcut == "B" and before != width):
+            total += (before + per_channel) * width
+        if shortcut == "C":
+            total += (n - 1) * (width + per_channel) * width
         before = width
-    return total + widths[2] * classes + classes
-
-
-def _projections(n: int, before: int, width: int, model: ModelConfig, variant: str, per_channel: int) -> int:
-    if not VARIANTS[variant].has_shortcut or model.shortcut == "A":
-        return 0
-    first = (before + per_channel) * width if model.shortcut == "C" or before != width else 0
-    others = (n - 1) * (width + per_channel) * width if model.shortcut == "C" else 0
-    return first + others
+    return total + before * classes + classes
 
 
 def min_memory_bytes(
@@ -53,22 +50,20 @@ def multiply_adds(depth: int, model: ModelConfig, channels: int, height: int, wi
 
     The projections of shortcuts are not counted; they add at most a few percent.
     """
-    n, filters, before = blocks_per_stage(depth), model.width, model.width
-    total = 9 * channels * filters * height * width
-    for stage in range(3):
-        filters = model.width * 2**stage
-        if stage:
-            height, width = (height + 1) // 2, (width + 1) // 2
-        total += 9 * (before + (2 * n - 1) * filters) * filters * height * width
+    n, before = blocks_per_stage(depth), model.width
+    total = 9 * channels * before * height * width
+    for filters, pixels in _stages(model, height, width):
+        total += 9 * (before + (2 * n - 1) * filters) * filters * pixels
         before = filters
-    return total + filters * classes
+    return total + before * classes
 
 
 def conv_outputs(depth: int, model: ModelConfig, height: int, width: int) -> int:
     """Return the number of elements in the outputs of all 3x3 convolutions for one image."""
-    n, total = blocks_per_stage(depth), model.width * height * width
-    for stage in range(3):
-        if stage:
-            height, width = (height + 1) // 2, (width + 1) // 2
-        total += 2 * n * model.width * 2**stage * height * width
-    return total
+    blocks = sum(2 * blocks_per_stage(depth) * filters * pixels for filters, pixels in _stages(model, height, width))
+    return model.width * height * width + blocks
+
+
+def _stages(model: ModelConfig, height: int, width: int) -> list[tuple[int, int]]:
+    """Return the channels and the pixels of each stage's maps: the second and third stage halve a side, rounded up."""
+    return [(model.width * 2**s, math.ceil(height / 2**s) * math.ceil(width / 2**s)) for s in range(3)]
