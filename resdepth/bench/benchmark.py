@@ -33,10 +33,7 @@ _SWEEPS = {
 def bench_steps(
     overrides: Sequence[str], out: Path | None, at_once: Sequence[int], report: Report, *, baseline: bool
 ) -> Path:
-    """Measure a training step at every point of the overrides, so many runs at once; return the folder.
-
-    `report` receives each measurement and finding as a line.
-    """
+    """Measure a training step at every point, so many runs at once; `report` receives lines. Returns the folder."""
     specs = make_specs(overrides)
     folder = _make_folder(specs, out, "steps")
     costs: list[StepCost] = []

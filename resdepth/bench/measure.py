@@ -41,10 +41,7 @@ class _Timing(NamedTuple):
 
 
 def measure(specs: Sequence[RunSpec], at_once: Sequence[int], *, baseline: bool) -> Iterator[StepCost]:
-    """Yield the cost of a step of each run, on each engine, so many runs at once, and of the baseline's step.
-
-    `engine=auto` measures all engines that the device has.
-    """
+    """Yield the cost of a step of each run, on each engine (`auto`: all), so many runs at once, and the baseline's."""
     for spec in specs:
         device = devices.resolve(spec.config.device)
         available = ("eager", "graph", "compiled") if device.type == "cuda" else ("eager",)

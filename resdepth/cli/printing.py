@@ -117,10 +117,7 @@ def print_results(plan: "Plan", track: Track = iter) -> list[str]:
 
 
 def print_summary(root: Path, csv: Path | None, track: Track = iter) -> list[str]:
-    """Print the summary of every experiment below `root` and write it to `csv`, if given.
-
-    Returns a line for each file that cannot be read. Raises ConfigError without rows or if `csv` cannot be written.
-    """
+    """Print the summary of every experiment below `root` and write it to `csv`; return a line per unreadable file."""
     rows, problems = read_results(root, track)
     require_rows(rows, root, problems, "sum up")
     table = pd.concat([summarise(comparison) for comparison in comparisons(rows)])

@@ -47,10 +47,7 @@ def track_reading(folders: Sequence[Path]) -> Iterator[Path]:
 
 @contextmanager
 def open_progress(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], Observer]]:
-    """Yield a function that returns the observer of a job.
-
-    Jobs of an external launcher run in other processes, so each prints plain lines; all others share one display.
-    """
+    """Yield what makes a job's observer: plain lines in an external launcher's jobs, one shared display elsewhere."""
     if quiet:
         yield Observer
     elif plan.uses_external_launcher:

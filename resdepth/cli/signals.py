@@ -11,10 +11,7 @@ import typer
 
 @contextmanager
 def exit_on_signals(*, continues: bool = True) -> Iterator[None]:
-    """Turn Ctrl-C, SIGTERM and SIGHUP into one line on standard error and exit code 128 + the signal's number.
-
-    With `continues`, the line names the command that continues the work.
-    """
+    """On Ctrl-C, SIGTERM, SIGHUP exit with 128 + the signal's number; if it `continues`, print the command for that."""
     received: int = signal.SIGINT
 
     def stop(number: int, _frame: object) -> None:

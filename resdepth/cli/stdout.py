@@ -9,10 +9,7 @@ from typing import TextIO
 
 
 class TolerantStdout(io.TextIOWrapper):
-    """Standard output that tolerates write errors (full disk, closed pipe), so that they cannot fail a run.
-
-    After an error, output is discarded; `is_lost` is set unless the reader closed the pipe.
-    """
+    """Standard output that discards what cannot be written (full disk, closed pipe); `is_lost` unless the reader closed the pipe."""
 
     def __init__(self, output: TextIO) -> None:
         super().__init__(output.buffer, output.encoding, output.errors, line_buffering=output.isatty())

@@ -1,7 +1,4 @@
-"""Conv nets of 6n+2 layers for small images, plain and residual. He et al. 2015, section 4.2.
-
-Plain and residual nets differ only in the `join` of their blocks (resdepth/variants.py).
-"""
+"""Conv nets of 6n+2 layers, plain and residual, which differ in `join` alone. He et al. 2015, section 4.2."""
 
 from collections.abc import Callable
 

@@ -24,10 +24,7 @@ class ZeroPad(nn.Module):
 
 
 def projection(in_channels: int, out_channels: int, stride: int, batch_norm: bool) -> nn.Module:
-    """Options B and C: the projection Ws of equation 2, a 1x1 convolution with batch norm if the net has it.
-
-    x (N, C, H, W) -> (N, out_channels, ceil(H/stride), ceil(W/stride)).
-    """
+    """Options B, C: the projection Ws of equation 2. (N, C, H, W) -> (N, out_channels, ceil(H/stride), ceil(W/stride))."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=not batch_norm)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels)) if batch_norm else conv
 

@@ -62,10 +62,7 @@ def plot(
 
 
 def draw(table: pd.DataFrame, metric: str = "error", x: str = "epoch") -> Iterator[tuple[str, str, Figure]]:
-    """Yield (experiment, file name without extension, figure) for every comparison in a table of `load_results`.
-
-    `metric` and `x` are the axes of `curves`: keys of METRICS and X_AXES.
-    """
+    """Yield (experiment, file name without extension, figure) of every comparison; `metric` and `x` are the curves'."""
     with matplotlib.rc_context(STYLE):
         for comparison in comparisons(table):
             suffix = f"_{comparison.label}" if comparison.label else ""

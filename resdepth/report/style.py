@@ -29,10 +29,7 @@ PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def save_figure(figure: Figure, stem: Path, formats: tuple[str, ...]) -> list[Path]:
-    """Write the figure atomically as `stem`.FORMAT for each format and close it. Returns the files.
-
-    The same results give the same bytes. Raises OSError if a file cannot be written.
-    """
+    """Write the figure as `stem`.FORMAT, the same bytes for the same results, and close it. Returns the files."""
     files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
     for file, suffix in zip(files, formats, strict=True):
         with atomic_open(file) as target, matplotlib.rc_context(STYLE):

@@ -82,10 +82,7 @@ def launch(ready: ReadySweep, make_observer: Callable[[], Observer], config_dir:
 def _multirun(
     task: _Task, count: int, hydra_overrides: Sequence[str], shared: Path, config_dir: Path | None
 ) -> list[list[Outcome]]:
-    """Call the task for jobs 0 to `count - 1` through Hydra's launcher; return their values in order.
-
-    The launcher's own files are in a temporary folder below `shared`, which every node must see.
-    """
+    """Call the task for each job through Hydra's launcher; its own files are below `shared`, which every node sees."""
     ConfigStore.instance().store("launch", _JobConfig)
     _remove_leftovers(shared)
     with tempfile.TemporaryDirectory(prefix=_FOLDER, dir=shared) as folder, locked(Path(folder)):

@@ -44,10 +44,7 @@ def prepare() -> None:
 
 
 def train_in_processes(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:
-    """Train the runs, `concurrency` at once, the longest first; return their outcomes in order.
-
-    `observer` receives all events in this process. Whatever ends this function also ends the processes.
-    """
+    """Train the runs in processes, `concurrency` at once, the longest first; `observer` receives their events here."""
     prepare()
     outcomes: dict[int, Outcome] = {}
     waiting = deque(longest_first(runs))

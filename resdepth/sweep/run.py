@@ -35,10 +35,7 @@ def train_run(run: PlannedRun, observer: Observer) -> Outcome:
 
 
 def train_interleaved(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:
-    """Train several runs in this process, `concurrency` of them at once; return their outcomes in order.
-
-    One thread submits their steps in turn: on a GPU each run has a stream of its own, and submitting never blocks.
-    """
+    """Train several runs, `concurrency` at once, submitting steps in turn; on a GPU each run has its own stream."""
     outcomes: dict[int, Outcome] = {}
     waiting = deque(longest_first(runs) if concurrency > 1 else range(len(runs)))
     with contextlib.ExitStack() as stack:

@@ -1,7 +1,4 @@
-"""CUDA graphs: a function's kernels are recorded once, then launched together.
-
-These nets are thin: launching their kernels one by one takes longer than running them.
-"""
+"""CUDA graphs: kernels recorded once, then launched together. Thin nets take longer to launch than to compute."""
 
 from collections.abc import Callable, Iterable
 
