@@ -17,7 +17,7 @@ _STYLES = {"plain": "--", "residual": "-"}
 
 
 def draw(csv: Path) -> Figure:
-    """Plot step time (ms), its ratio to the larger floor, and peak memory (MiB) against depth; a line per engine etc."""
+    """Plot step time (ms), its ratio to the larger floor, and peak memory (MiB) against depth, a line per engine."""
     rows = pd.read_csv(csv).dropna(subset="step_ms")
     rows["floor_ms"] = rows[["bytes_floor_ms", "operations_floor_ms"]].max(axis=1)
     rows["ratio"] = rows.step_ms / rows.floor_ms

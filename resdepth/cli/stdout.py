@@ -9,7 +9,7 @@ from typing import TextIO
 
 
 class TolerantStdout(io.TextIOWrapper):
-    """Standard output that discards what cannot be written (full disk, closed pipe); `is_lost` unless the reader closed the pipe."""
+    """Standard output that discards what a full disk or closed pipe rejects; `is_lost` tells of the former."""
 
     def __init__(self, output: TextIO) -> None:
         super().__init__(output.buffer, output.encoding, output.errors, line_buffering=output.isatty())

@@ -24,7 +24,7 @@ class ZeroPad(nn.Module):
 
 
 def projection(in_channels: int, out_channels: int, stride: int, batch_norm: bool) -> nn.Module:
-    """Options B, C: the projection Ws of equation 2. (N, C, H, W) -> (N, out_channels, ceil(H/stride), ceil(W/stride))."""
+    """Options B, C: Ws of equation 2, 1x1. (N, C, H, W) -> (N, out_channels, ceil(H/stride), ceil(W/stride))."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=not batch_norm)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels)) if batch_norm else conv
 

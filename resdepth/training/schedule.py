@@ -9,7 +9,7 @@ from resdepth.config.schema import RecipeConfig
 
 @dataclass(frozen=True)
 class Schedule:
-    """A recipe's lengths in iterations. An epoch is `steps_per_epoch` full minibatches; the last ends at `iterations`."""
+    """A recipe's lengths in iterations. An epoch is `steps_per_epoch` minibatches; the last ends at `iterations`."""
 
     batch_size: int
     steps_per_epoch: int
