@@ -16,7 +16,6 @@ from resdepth.errors import ConfigError
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 # Control characters, and surrogates from bytes that are not UTF-8: neither a terminal nor a YAML file accepts them.
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_MAX_PATH = 1000
 
 
 def number(default: float | None, *, least: float | None = None, above: float = 0, most: float) -> Any:
@@ -55,7 +54,7 @@ def path_name(default: str | None) -> Any:
 
     def check(name: str, value: str) -> None:
         require(bool(value), name, repr(value), "is empty; write the path out, or leave it out")
-        require(len(value) <= _MAX_PATH, name, repr(value), f"is longer than {_MAX_PATH:,} characters; shorten it")
+        require(len(value) <= 1000, name, repr(value), "is longer than 1,000 characters; shorten it")
         is_text = not _UNWRITABLE.search(value)
         require(is_text, name, repr(value), "contains a control character, or bytes that are not UTF-8")
 

@@ -115,7 +115,7 @@ class _Composer:
         self._parse = cache(lambda line: parse(line, loader))
         self._base = cache(self._compose_groups)
         self._value = cache(self._convert)
-        self._reference = cache(self._compose_choices)
+        self._reference = cache(self._find_reference)
 
     def lines(self, parsed: Sequence[Override], *, swept: bool) -> list[list[str]]:
         """Return the override lines of every point: axes of config.yaml or an experiment, then the command line's."""
@@ -149,11 +149,11 @@ class _Composer:
                 overrides.append(self._parse(f"{other}=null"))
         base = self._base(tuple(str(o.input_line) for o in overrides if o.key_or_group in GROUPS))
         config = self._compose(base, [o for o in overrides if o.key_or_group not in GROUPS])
-        defaults, implied = self._reference(tuple(base.choices.items()))
+        defaults, implied = self._reference(base.groups)
         here = identity(config)
         found = [(group, base.choices[group]) for group in _PARTS if base.choices[group] != implied[group]]
         found += [(key, value) for key, value in here.items() if value != defaults[key]]
-        # Of epochs and iterations one is null because the other is set.
+        # Of epochs and iterations one is null because the other is set. The folder's name may be the data's.
         skipped = {*_NAMED, *(length for length in _LENGTHS if here[length] is None)}
         if config.name == config.data.name:
             skipped.add("data")
@@ -198,16 +198,13 @@ class _Composer:
         others = [pair for pair in flatten(tree) if pair != ("name", "${data.name}")]
         return _Base(groups, choices, composed, tree, has_interpolations="${" in str(others))
 
-    def _compose_choices(self, choices: tuple[tuple[str, str], ...]) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return the identity that these choices alone have, and the choices that follow from the data's."""
-        chosen = dict(choices)
-        if chosen["experiment"]:
-            implied = self._base((f"experiment={chosen['experiment']}",)).choices
-        else:
-            implied = {**self._base(()).choices, "recipe": chosen["data"]}
-        lines = tuple(f"{group}={option}" for group, option in choices if option)
-        tree: Any = OmegaConf.to_container(self._base(lines).config, resolve=True)
-        return identity(tree), implied
+    def _find_reference(self, groups: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the identity of a choice of groups, and the options that its experiment, or else its data, implies."""
+        base = self._base(groups)
+        tree: Any = OmegaConf.to_container(base.config, resolve=True)
+        if base.choices["experiment"]:
+            return identity(tree), self._base((f"experiment={base.choices['experiment']}",)).choices
+        return identity(tree), {**self._base(()).choices, "recipe": base.choices["data"]}
 
 
 def _is_plain(override: Override) -> bool:

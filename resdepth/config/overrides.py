@@ -69,8 +69,6 @@ def normalise_override(line: str, loader: ConfigLoader) -> str:
     if len(line) > _MAX_LENGTH:
         remedy = f"is {len(line):,} characters long; at most {_MAX_LENGTH:,}, an axis as range(from,to,step)"
         raise ConfigError(key, value, remedy)
-    if key not in known_keys() and key not in GROUPS:
-        return line
     if key in (*_PATHS, "name"):
         try:
             needs_quotes = isinstance(parse(bare, loader).value(), bool | int | float)
@@ -80,7 +78,7 @@ def normalise_override(line: str, loader: ConfigLoader) -> str:
             # In Hydra's quotes a backslash escapes only a quote, and another backslash before one.
             escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), value)
             return f"{key}='{escaped}'"
-    return bare
+    return bare if key in known_keys() or key in GROUPS else line
 
 
 def require_bounded_axes(parsed: Sequence[Override]) -> None:
