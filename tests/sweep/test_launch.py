@@ -7,6 +7,7 @@ from support.runs import TINY, execute_here
 
 import resdepth.sweep.run
 from resdepth.cli import printing
+from resdepth.errors import ConfigError
 from resdepth.sweep.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
@@ -60,3 +61,14 @@ def test_one_failed_run_does_not_stop_the_others(monkeypatch):
     plain, residual = execute_here("depth=8", *TINY)
     assert (plain.state, residual.state) == ("failed", "finished")
     assert "recipe.batch_size=64" in plain.message
+
+
+@pytest.mark.slow
+def test_the_device_is_checked_in_the_job_of_another_launcher_which_may_run_on_another_machine():
+    words = ["depth=8", "device=cuda:99", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *TINY[:2]]
+    outcomes = launch(preflight(make_plan(words)), Observer)
+    assert [outcome.state for outcome in outcomes] == ["failed", "failed"]
+    assert all(o.message.startswith("device=cuda:99: torch finds no such CUDA device here") for o in outcomes)
+    assert list(Path("results/digits").iterdir()) == []
+    with pytest.raises(ConfigError, match="device=cuda:99: torch finds no such CUDA device here"):
+        preflight(make_plan([*words[:2], *TINY[:2]]))
