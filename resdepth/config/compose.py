@@ -208,8 +208,8 @@ class _Composer:
 
 
 def _is_plain(override: Override) -> bool:
-    """Whether an override sets a value without an interpolation."""
-    return not override.is_delete() and "${" not in str(override.input_line)
+    """Whether an override sets a value without an interpolation, whose braces Hydra escapes in a sweep's lines."""
+    return not override.is_delete() and "$" not in str(override.input_line)
 
 
 def _apply(values: list[Override], base: _Base) -> DictConfig:

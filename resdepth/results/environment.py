@@ -4,7 +4,7 @@ import contextlib
 import json
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,10 @@ def write(folder: Path, device: torch.device, *, is_continued: bool = False, **m
         "commit": _commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": version("torchvision"),
+        "torchvision": _version("torchvision"),
         "cuda": torch.version.cuda if is_cuda else None,
         "cudnn": torch.backends.cudnn.version() if is_cuda else None,
-        "numpy": version("numpy"),
+        "numpy": _version("numpy"),
         "device": device.type,
         "device_name": device_name(device),
         "threads": torch.get_num_threads(),
@@ -46,6 +46,12 @@ def write(folder: Path, device: torch.device, *, is_continued: bool = False, **m
     before = earlier.get("continued_from") if is_same else earlier
     content = environment | ({"continued_from": before} if before else {})
     atomic_write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def _version(package: str) -> str | None:
+    with contextlib.suppress(PackageNotFoundError):
+        return version(package)
+    return None
 
 
 def _commit() -> str | None:

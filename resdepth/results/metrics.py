@@ -108,9 +108,10 @@ def read_columns(path: Path, *, is_complete: bool = False) -> dict[str, list[Any
         text = path.read_text(encoding="utf-8")
         whole, newline, torn = text.rpartition("\n")
         header, *lines = csv.reader(whole.split("\n"), strict=True) if newline else [COLUMNS]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise RecordError(f"{path}: cannot be read as CSV ({reason}); {_FIX}") from error
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); move its folder away, or fix that") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RecordError(f"{path}: is not a CSV file ({error}); {_FIX}") from error
     if tuple(header) != COLUMNS:
         raise RecordError(f"{path}: line 1 is not the header of schema {SCHEMA_VERSION}; move the file away")
     again = "though the run has ended; move its folder away to train it again"

@@ -29,16 +29,14 @@ from resdepth.results.outcome import OUTCOME, Outcome, read_outcome
 from resdepth.variants import VARIANTS
 
 CONFIG, FAILURE, LOCK = "config.yaml", "failure.txt", ".lock"
-# The hidden folder beside the runs that keeps those started over.
-ASIDE = ".aside"
+ASIDE = ".aside"  # the hidden folder beside the runs that keeps those started over
 _REMEDY = "move its folder away, or start it over with --restart"
 _MAX_NAME = 120  # characters
-# A run's configuration has some 600 characters. libyaml recurses on nested brackets until the stack overflows.
-_MAX_CONFIG = 8192
 _DEFAULTS = dict(flatten(RunConfig()))
 _REQUIRED = ("depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr")
-# libyaml, where PyYAML was built with it, is seven times as fast.
-_YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# libyaml is seven times as fast; on nested brackets it recurses until the stack overflows, which short texts cannot do.
+_FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MAX_FAST = 8192  # characters; a configuration has some 600, and more with a list of milestones
 
 
 class RunState(StrEnum):
@@ -97,7 +95,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         text = path.read_text(encoding="utf-8")
-        tree = yaml.load(text, _YamlLoader) if len(text) <= _MAX_CONFIG else None
+        tree = yaml.load(text, _FastLoader if len(text) <= _MAX_FAST else yaml.SafeLoader)
         # A run has some forty keys; aliases in another file may unfold without end.
         found = dict(itertools.islice(flatten(tree), 200)) if isinstance(tree, dict) else {}
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

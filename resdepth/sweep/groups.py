@@ -8,8 +8,7 @@ from resdepth import device as devices
 from resdepth.host import cores
 from resdepth.sweep.plan import Plan, PlannedRun
 
-# Runs at once on a GPU by default; more may gain more (resdepth bench --at-once measures it).
-_GPU_CONCURRENCY = 8
+_GPU_CONCURRENCY = 8  # runs at once; more may gain more (resdepth bench --at-once measures it)
 
 
 @dataclass(frozen=True)

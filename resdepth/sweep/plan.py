@@ -15,10 +15,8 @@ from resdepth.models.size import min_memory_bytes, multiply_adds, parameters
 from resdepth.results.run_directory import RunState, read_state, run_path
 from resdepth.training.schedule import Schedule
 
-# Memory of a process that has loaded torch, bytes.
-_LIBRARIES_BYTES = 400 * 2**20
-# More than any device has, or will have soon.
-_MAX_DEVICE_BYTES = 2**40
+_LIBRARIES_BYTES = 400 * 2**20  # of a process that has loaded torch
+_MAX_DEVICE_BYTES = 2**40  # more than any device has, or will have soon
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ from resdepth.sweep.plan import PlannedRun, longest_first
 # Fork is unsafe once torch has threads; without a fork server a process takes seconds to start.
 _METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
 _REPORT_SECONDS = 0.1
-# A signal must end a sweep within 5 seconds.
-_GRACE_SECONDS = 3.0
+_GRACE_SECONDS = 3.0  # a signal must end a sweep within 5
 
 
 def context() -> Any:

@@ -24,8 +24,7 @@ from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import PlannedRun, longest_first
 from resdepth.training.trainer import StepEvent, Trainer
 
-# How long to wait where the device is busy with every run; a step of these nets takes a millisecond.
-_POLL_SECONDS = 5e-5
+_POLL_SECONDS = 5e-5  # between polls of a busy device; a step of these nets takes a millisecond
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad allocation", "bad_alloc")
 
 

@@ -187,6 +187,12 @@ EQUAL = [
     ["experiment=digits_1202", "recipe.warmup_lr=null", "recipe.lr=1", "precision=bf16"],
     ["~depth", "variant=plain"],
     ["name=${data.name}_x", "recipe.momentum=${recipe.gamma}"],
+    ["depth=8,14", "name=n${depth}"],
+    ["depth=8,14", "name=n${.depth}"],
+    ["depth=8,14", "name='${variant}-${depth}'"],
+    ["depth=8", "seed=1,${depth}"],
+    ["seed=3,4", "recipe.batch_size=${seed}"],
+    ["depth=8", "name=${variant}-${recipe.epochs}", "recipe.epochs=3"],
 ]
 
 
@@ -196,6 +202,11 @@ def test_a_point_assembled_from_its_values_equals_the_one_that_omegaconf_compose
     assembled = expand(overrides)
     monkeypatch.setattr(compose, "_is_plain", lambda _: False)
     assert expand(overrides) == assembled
+
+
+def test_an_interpolation_takes_the_values_of_its_own_point():
+    found = configs("depth=8,14", "seed=${depth}", "name=${variant}-${recipe.epochs}", "recipe.epochs=3")
+    assert [(c.seed, c.name) for c in found] == [(d, f"{v}-3") for d in (8, 14) for v in ("plain", "residual")]
 
 
 def test_the_points_of_a_large_sweep_are_not_composed_one_by_one(monkeypatch):

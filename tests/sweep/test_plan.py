@@ -7,6 +7,7 @@ import pytest
 from support.runs import TINY, train_here
 
 from resdepth.errors import ConfigError
+from resdepth.results.run_directory import read_config, write_config
 from resdepth.sweep.plan import make_plan
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -42,3 +43,12 @@ def test_an_experiment_is_refused_a_config_dir_with_a_main_file(tmp_path):
     (tmp_path / "config.yaml").write_text("depth: 8\n")
     with pytest.raises(ConfigError, match=r"contains a config\.yaml"):
         make_plan([], tmp_path)
+
+
+def test_a_long_configuration_is_read_again_as_it_was_written():
+    milestones = ",".join(map(str, range(1, 1200)))
+    (run,) = make_plan(["depth=8", "variant=plain", f"recipe.milestones=[{milestones}]"]).runs
+    run.directory.mkdir(parents=True)
+    write_config(run.directory, run.config)
+    assert (run.directory / "config.yaml").stat().st_size > 8192
+    assert read_config(run.directory)["recipe.milestones"] == run.config.recipe.milestones

@@ -168,7 +168,7 @@ DAMAGES = {
     "empty": (lambda t: "", "contains no row, though the run has ended"),
     "no text": (
         lambda t: t.encode().replace(b"plain", b"\xff\xfe", 1),
-        "cannot be read as CSV ('utf-8' codec can't decode",
+        "is not a CSV file ('utf-8' codec can't decode",
     ),
 }
 

@@ -67,7 +67,7 @@ CASES = [
         for words, purpose in (("summary results", "sum up"), ("plot results", "plot"))
         for stem, new, said in (
             ("metrics", b"nonsense\n", "metrics.csv: line 1 is not the header"),
-            ("metrics", b"\xff\xfe\x00", "metrics.csv: cannot be read"),
+            ("metrics", b"\xff\xfe\x00", "metrics.csv: is not a CSV file"),
             ("metrics", None, "metrics.csv: cannot be read"),
             ("metrics", lambda good: good + good, "metrics.csv: line 22 repeats the header"),
             (
