@@ -83,10 +83,10 @@ def _convert(error: BaseException, overrides: Sequence[str]) -> ConfigError:
     given = [o.partition("=")[2] for o in overrides if o.partition("=")[0].lstrip("+~") == key]
     value = given[-1] if given else "?"
     first = str(error).strip().splitlines()[0]
+    if isinstance(error, InterpolationResolutionError):  # some of which are ValidationErrors too
+        return ConfigError(key or "overrides", value, f"the interpolation fails: {first}")
     if isinstance(error, ValidationError):
         return ConfigError(key, value, _required_type(key))
-    if isinstance(error, InterpolationResolutionError):
-        return ConfigError(key or "overrides", value, f"the interpolation fails: {first}")
     remedy = f"{first.rstrip('.')}; {_HELP}"
     if "does not support deletion" in first:
         value, remedy = "~", "a key of the schema cannot be deleted; set it to another value, or to null"

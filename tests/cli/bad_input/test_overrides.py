@@ -126,6 +126,7 @@ AXES = {
 }
 INTERPOLATIONS = {
     "name=${nope}": "name=${nope}: the interpolation fails",
+    "name=${data.limit}": "name=${data.limit}: the interpolation fails: While dereferencing",
     "depth=${seed}": "depth=0: a conv net has 6n+2 layers; nearest is 8",
     "depth=${nope}": "depth=${nope}: the interpolation fails: Interpolation key 'nope' not",
     "depth=${depth}": "depth=${depth}: the interpolation fails: Recursive interpolation",
