@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +35,14 @@ def pytest_collection_finish(session):
 
 def pytest_sessionfinish():
     gc.unfreeze()  # or nanobind calls it a leak
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_test_writes_into_the_checkouts_results():
+    folder = Path(__file__).resolve().parents[1] / "results"
+    before = set(folder.glob("*/*"))
+    yield
+    assert set(folder.glob("*/*")) <= before, "a test wrote into the checkout: let it use the fixture `elsewhere`"
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,7 @@ def test_a_gpu_trains_the_same_net_on_the_same_data(tmp_path):
     assert one[0].train_error == pytest.approx(other[0].train_error, abs=3)
 
 
+@pytest.mark.usefixtures("elsewhere")
 def test_a_checkpoint_without_its_rows_is_refused():
     words = ("depth=8", "variant=plain", "keep_checkpoint=true", *TINY)
     train_here(*words)
