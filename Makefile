@@ -37,7 +37,7 @@ clean: ## remove .venv and caches; results stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(VENV)/.installed: pyproject.toml
-	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'resdepth needs Python 3.11 or newer; say make PYTHON=python3.11')"
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'resdepth needs Python 3.11 or newer; use make PYTHON=python3.11')"
 	@echo "Installing into $(VENV): about two minutes and, with the CUDA build of torch, 6 GB."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
