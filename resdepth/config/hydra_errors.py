@@ -29,7 +29,7 @@ def one_line_errors(loader: ConfigLoader, overrides: Sequence[str]) -> Iterator[
         raise _convert(error, overrides) from error
     except yaml.YAMLError as error:
         raise ConfigError("--config-dir", "YAML", f"a file cannot be read: {' '.join(str(error).split())}") from error
-    # OSError where a key is too long for a file name, AssertionError where an interpolation is not the name of an option.
+    # OSError where a key is too long for a file name, AssertionError where an interpolation does not name an option.
     except (ValueError, IndexError, AssertionError, OSError, RecursionError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         reason = "something is nested too deeply, or includes itself" if isinstance(error, RecursionError) else reason
