@@ -54,7 +54,7 @@ def preload(config: DataConfig, data: Dataset) -> None:
 
 def _load(config: DataConfig) -> Dataset:
     whole = LOADERS[config.source](config)
-    _check_subset(config, whole.classes, len(whole.train.labels))
+    _require_subset(config, whole.classes, len(whole.train.labels))
     train, test = whole.train, whole.test
     if config.validation:
         held_out = _balanced(train.labels, config.validation)
@@ -71,12 +71,13 @@ def shape(config: DataConfig) -> Shape:
         data = load(config)
         count, channels, height, width = data.train.images.shape
         return Shape(channels, height, width, data.classes, count)
-    _check_subset(config, known.classes, known.train_images)
+    _require_subset(config, known.classes, known.train_images)
     count = known.train_images - config.validation
     return replace(known, train_images=min(count, config.limit or count))
 
 
-def _check_subset(config: DataConfig, classes: int, images: int) -> None:
+def _require_subset(config: DataConfig, classes: int, images: int) -> None:
+    """Raises DataError for a `limit` or `validation` that the data set cannot give."""
     if config.limit is not None and config.limit < classes:
         raise DataError("data.limit", config.limit, f"leaves a class without an image; at least {classes}")
     if config.validation and config.validation > images - 2:
