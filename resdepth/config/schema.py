@@ -117,6 +117,8 @@ class RunConfig:
     device: str = pattern("auto", "auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", "choose auto, cpu, cuda, cuda:N or mps")
     precision: str = choice("fp32", ("fp32", "tf32", "bf16"))
     engine: str = choice("auto", ("auto", "eager", "graph", "compiled"))
+    memory_format: str = choice("auto", ("auto", "channels_last", "contiguous"))
+    native_batch_norm: bool = False
     runs_per_job: str = pattern("auto", "auto|[1-9]|[12][0-9]|3[0-2]", "needs auto or a whole number from 1 to 32")
     gradient_checkpointing: bool = False
     name: str = file_name("runs", "names a folder below the results:")  # in configs/config.yaml: the data's name

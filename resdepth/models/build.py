@@ -19,9 +19,6 @@ def build(depth: int, variant: str, model: ModelConfig, channels: int, classes: 
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=seed)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        if isinstance(module, nn.BatchNorm2d):
-            # Unused with a fixed momentum, and updating it takes one kernel per layer and step.
-            module.num_batches_tracked = None
     if model.zero_init_residual and VARIANTS[variant].has_shortcut:
         # Every block starts as the identity, g(0 + a[l]) = a[l], by z[l+2] = 0. Goyal et al. 2017, section 5.1.
         for block in net.blocks:

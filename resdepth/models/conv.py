@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resdepth.config.schema import ModelConfig
+from resdepth.models.batch_norm import BatchNorm2d
 from resdepth.models.shortcuts import build_shortcut
 from resdepth.models.size import blocks_per_stage
 from resdepth.variants import Variant
@@ -42,7 +44,8 @@ class Block(nn.Module):
 class ConvNet(nn.Module):
     """A first layer, three stages of n blocks with `width`, 2 `width`, 4 `width` channels, mean pooling, a classifier.
 
-    x (N, channels, H, W) float -> logits (N, classes).
+    x (N, channels, H, W) float -> logits (N, classes). The convolutions may be bfloat16; pooling, classifier and logits
+    stay float32.
     """
 
     def __init__(self, depth: int, variant: Variant, model: ModelConfig, channels: int, classes: int) -> None:
@@ -58,17 +61,20 @@ class ConvNet(nn.Module):
         self.classifier = nn.Linear(before, classes)
         # Runs a block during training; an engine replaces it to compile blocks or to recompute them in backward.
         self.call_block: Callable[[Block, Tensor], Tensor] = Block.__call__
+        # In which the convolutions compute; the weights must be in it too.
+        self.memory_format = torch.channels_last
 
     def forward(self, x: Tensor) -> Tensor:
-        a = F.relu(self.norm(self.conv(x)), inplace=True)
+        a = x.to(self.conv.weight.dtype).contiguous(memory_format=self.memory_format)
+        a = F.relu(self.norm(self.conv(a)), inplace=True)
         for block in self.blocks:
             a = self.call_block(block, a) if self.training else block(a)  # type: ignore[arg-type]
         # Not adaptive pooling, whose backward pass is not deterministic on CUDA.
-        return self.classifier(a.mean(dim=(2, 3)))
+        return self.classifier(a.mean(dim=(2, 3), dtype=self.classifier.weight.dtype))
 
 
 def _layer(in_channels: int, out_channels: int, stride: int, model: ModelConfig) -> tuple[nn.Conv2d, nn.Module]:
     """Return a 3x3 convolution and its batch norm; without batch norm the convolution has a bias."""
     bias = not model.batch_norm
     conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=bias)
-    return conv, nn.BatchNorm2d(out_channels) if model.batch_norm else nn.Identity()
+    return conv, BatchNorm2d(out_channels) if model.batch_norm else nn.Identity()

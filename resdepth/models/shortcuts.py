@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from resdepth.models.batch_norm import BatchNorm2d
+
 
 class ZeroPad(nn.Module):
     """Option A: subsample by `stride`, then zero-pad the channels evenly on both sides.
@@ -19,14 +21,15 @@ class ZeroPad(nn.Module):
         self.stride, self.front, self.back = stride, missing // 2, missing - missing // 2
 
     def forward(self, a: Tensor) -> Tensor:
-        a = a[:, :, :: self.stride, :: self.stride]
+        # Of the forms of a[:, :, ::s, ::s] the one whose gradient keeps the memory format, in one kernel.
+        a = F.avg_pool2d(a, 1, self.stride) if self.stride > 1 else a
         return F.pad(a, (0, 0, 0, 0, self.front, self.back))
 
 
 def projection(in_channels: int, out_channels: int, stride: int, batch_norm: bool) -> nn.Module:
     """Options B, C: Ws of equation 2, 1x1. (N, C, H, W) -> (N, out_channels, ceil(H/stride), ceil(W/stride))."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=not batch_norm)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels)) if batch_norm else conv
+    return nn.Sequential(conv, BatchNorm2d(out_channels)) if batch_norm else conv
 
 
 def build_shortcut(option: str, in_channels: int, out_channels: int, stride: int, batch_norm: bool) -> nn.Module:

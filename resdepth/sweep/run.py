@@ -22,6 +22,7 @@ from resdepth.results.outcome import OUTCOME, Outcome, write_outcome
 from resdepth.results.run_directory import FAILURE, RunLockedError, locked, write_config
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import PlannedRun, longest_first
+from resdepth.training.cuda import StreamPool
 from resdepth.training.trainer import StepEvent, Trainer
 
 _POLL_SECONDS = 5e-5  # between polls of a busy device; a step of these nets takes a millisecond
@@ -36,13 +37,14 @@ def train_run(run: PlannedRun, observer: Observer) -> Outcome:
 def train_interleaved(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:
     """Train several runs, `concurrency` at once, submitting steps in turn; on a GPU each run has its own stream."""
     outcomes: dict[int, Outcome] = {}
+    streams = StreamPool()
     waiting = deque(longest_first(runs) if concurrency > 1 else range(len(runs)))
     with contextlib.ExitStack() as stack:
         active: dict[int, Generator[StepEvent, None, Outcome]] = {}
         while active or waiting:
             while waiting and len(active) < concurrency:
                 number = waiting.popleft()
-                active[number] = stack.enter_context(contextlib.closing(_steps(runs[number], observer)))
+                active[number] = stack.enter_context(contextlib.closing(_steps(runs[number], observer, streams)))
             is_busy = True
             for number, steps in list(active.items()):
                 try:
@@ -56,14 +58,14 @@ def train_interleaved(runs: Sequence[PlannedRun], concurrency: int, observer: Ob
     return [outcomes[number] for number in range(len(runs))]
 
 
-def _steps(run: PlannedRun, observer: Observer) -> Generator[StepEvent, None, Outcome]:
+def _steps(run: PlannedRun, observer: Observer, streams: StreamPool) -> Generator[StepEvent, None, Outcome]:
     """Train one run, yielding after every step; return its outcome."""
     started = time.perf_counter()
     last: EpochRecord | None = None
     try:
         run.directory.mkdir(parents=True, exist_ok=True)
         # Closed before the lock is released: a checkpoint may still be being written.
-        with locked(run.directory), contextlib.closing(_epochs(run, observer)) as epochs:
+        with locked(run.directory), contextlib.closing(_epochs(run, observer, streams)) as epochs:
             for event in epochs:
                 if isinstance(event, StepEvent):
                     yield event
@@ -85,17 +87,28 @@ def _steps(run: PlannedRun, observer: Observer) -> Generator[StepEvent, None, Ou
     return outcome
 
 
-def _epochs(run: PlannedRun, observer: Observer) -> Generator[EpochRecord | StepEvent, None, None]:
+def _epochs(
+    run: PlannedRun, observer: Observer, streams: StreamPool
+) -> Generator[EpochRecord | StepEvent, None, None]:
     """Yield the record of each epoch once its row is written, and events in between; first the last of earlier ones."""
-    config, folder = run.config, run.directory
+    config = run.config
     device = devices.resolve(config.device)
     devices.set_precision(config.precision, device)
-    trainer = Trainer(config, _device_data(config.data, config.recipe.normalise, config.recipe.pad, device))
+    data = _device_data(config.data, config.recipe.normalise, config.recipe.pad, device)
+    # However the run ends, the device completes its work before its memory and its stream go to another run.
+    with streams.lend(device) as stream, contextlib.closing(Trainer(config, data, stream)) as trainer:
+        yield from _recorded_epochs(run, trainer, observer)
+
+
+def _recorded_epochs(
+    run: PlannedRun, trainer: Trainer, observer: Observer
+) -> Generator[EpochRecord | StepEvent, None, None]:
+    config, folder = run.config, run.directory
     for leftover in [folder / OUTCOME, folder / FAILURE, *folder.glob(f"*{PART}")]:
         leftover.unlink(missing_ok=True)
     write_config(folder, config)
     done = _resume(run, trainer)
-    environment.write(folder, device, is_continued=bool(done), engine=trainer.engine)
+    environment.write(folder, trainer.data.mean.device, is_continued=bool(done), engine=trainer.engine)
     observer.on_start(run, trainer.epoch)
     yield from done[-1:]
     saved = time.monotonic()

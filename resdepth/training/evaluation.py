@@ -5,20 +5,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from resdepth.data.device_data import DeviceData
-from resdepth.training.cuda_graph import CudaGraph
-from resdepth.training.step import forward
+from resdepth.training.cuda import CudaGraph, Stream
 
 
 class Evaluation:
     """Evaluates a net on the `train` or `test` split: `start` submits the work to the device, `result` waits for it.
 
-    With `is_captured`, full batches are replayed as a CUDA graph; `start` must be called on the run's stream.
+    With `is_captured`, full batches are replayed as a CUDA graph once `capture` was called. `start` and `result` must be
+    called while the run's stream is the current one.
     """
 
     def __init__(
-        self, net: nn.Module, data: DeviceData, split: str, precision: str, *, is_captured: bool, batch: int = 1000
+        self, net: nn.Module, data: DeviceData, split: str, stream: Stream, *, is_captured: bool, batch: int = 1000
     ) -> None:
-        self._net, self._data, self._precision = net, data, precision
+        self._net, self._data, self._stream = net, data, stream
         self._split = data.train if split == "train" else data.test
         device = self._split.labels.device
         self._batch = torch.arange(min(batch, len(self._split)), device=device)
@@ -30,12 +30,23 @@ class Evaluation:
         self._graph: CudaGraph | None = None
 
     @torch.no_grad()
+    def capture(self) -> None:
+        """Capture the evaluation of a batch where that is asked for, once; load any saved state before."""
+        if self._is_captured and self._graph is None:
+            self._net.eval()
+            self._graph = CudaGraph(self._next_batch, self._counters, self._stream)
+
+    def release(self) -> None:
+        """Free the captured graph."""
+        if self._graph is not None:
+            self._graph.release()
+            self._graph = None
+
+    @torch.no_grad()
     def start(self) -> None:
         self._net.eval()
         for counter in self._counters:
             counter.zero_()
-        if self._is_captured and self._graph is None:
-            self._graph = CudaGraph(self._next_batch, self._counters)
         whole, rest = divmod(len(self._split), len(self._batch))
         for _ in range(whole):
             (self._graph or self._next_batch)()
@@ -53,7 +64,6 @@ class Evaluation:
         self._position += len(self._batch)
 
     def _add(self, images: Tensor, labels: Tensor) -> None:
-        x = self._data.normalise(images).contiguous(memory_format=torch.channels_last)
-        logits = forward(self._net, x, self._precision)
+        logits = self._net(self._data.normalise(images))
         self._loss_sum += F.cross_entropy(logits, labels, reduction="sum")
         self._error_count += (logits.argmax(dim=1) != labels).sum()

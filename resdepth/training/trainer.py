@@ -13,9 +13,11 @@ from resdepth.config.schema import RunConfig
 from resdepth.data.augment import draw_order
 from resdepth.data.device_data import DeviceData
 from resdepth.data.seeding import INITIALISATION, generator
+from resdepth.models.batch_norm import BatchNorm2d
 from resdepth.models.build import build
 from resdepth.results.metrics import SCHEMA_VERSION, EpochRecord
 from resdepth.training import engine
+from resdepth.training.cuda import Stream
 from resdepth.training.evaluation import Evaluation
 from resdepth.training.schedule import Schedule, warms_up
 from resdepth.training.sgd import SGD
@@ -30,22 +32,30 @@ class StepEvent(Enum):
 
 
 class Trainer:
-    """One net and the state of its training. After `load_state_dict`, training continues bit for bit."""
+    """One net and the state of its training. After `load_state_dict`, training continues bit for bit.
 
-    def __init__(self, config: RunConfig, data: DeviceData) -> None:
+    All work is submitted to `stream`, by default one of its own; `close` waits for it and frees the captured graphs.
+    """
+
+    def __init__(self, config: RunConfig, data: DeviceData, stream: Stream | None = None) -> None:
         self.config, self.data = config, data
         self.schedule = Schedule.of(config.recipe, len(data.train))
         channels, device = data.train.images.shape[1], data.mean.device
         source = generator(config.seed, INITIALISATION)
         net = build(config.depth, config.variant, config.model, channels, data.classes, source)
-        self.net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net.memory_format = engine.choose_memory_format(config.memory_format, config.precision, device)
+        self.net = net.to(device, memory_format=net.memory_format)  # type: ignore[call-overload]
         self.engine = engine.choose(config.engine, device)
         self.net.call_block = engine.block_forward(self.engine, recompute=config.gradient_checkpointing)
+        for module in self.net.modules():
+            if isinstance(module, BatchNorm2d):
+                module.uses_cudnn = not config.native_batch_norm
+        self.stream = stream or Stream(device)
         captured = engine.is_captured(self.engine, device)
-        optimiser = SGD(self.net, config.recipe, device)
-        self.step = Step(self.net, data, optimiser, config.precision, self.schedule, is_captured=captured)
+        optimiser = SGD(self.net, config.recipe, device, half=config.precision == "bf16")
+        self.step = Step(self.net, data, optimiser, self.schedule, self.stream, is_captured=captured)
         splits = ("test", "train") if config.recipe.eval_clean else ("test",)
-        self._evaluations = {s: Evaluation(self.net, data, s, config.precision, is_captured=captured) for s in splits}
+        self._evaluations = {s: Evaluation(self.net, data, s, self.stream, is_captured=captured) for s in splits}
         self.epoch, self.warming_up, self.train_error = 0, True, math.nan
 
     def state_dict(self) -> dict[str, Any]:
@@ -61,15 +71,23 @@ class Trainer:
         # In place: a captured graph uses the tensors' addresses.
         for name, tensor in own.items():
             tensor.copy_(saved[name])
+        self.step.optimiser.cast_masters()
         epoch = state["epoch"]
         if type(epoch) is not int or not 0 < epoch <= self.schedule.epochs:
             raise ValueError(f"epoch {epoch}")
         self.epoch, self.warming_up, self.train_error = epoch, bool(state["warming_up"]), float(state["train_error"])
 
+    def close(self) -> None:
+        """Wait for the device, then free the captured graphs: only then may others use their memory and the stream."""
+        self.stream.synchronise()
+        for captured in (self.step, *self._evaluations.values()):
+            captured.release()
+
     def _tensors(self) -> dict[str, Tensor]:
-        """Return all tensors of the training state, by name: the net's, and momentum.0, momentum.1, ..."""
-        momenta = {f"momentum.{i}": momentum for i, momentum in enumerate(self.step.optimiser.momenta)}
-        return {**self.net.state_dict(), **momenta}
+        """Return all tensors of the training state, by name: the net's in float32, and momentum.0, momentum.1, ..."""
+        optimiser = self.step.optimiser
+        momenta = {f"momentum.{i}": momentum for i, momentum in enumerate(optimiser.momenta)}
+        return {**self.net.state_dict(), **optimiser.masters, **momenta}
 
     def epochs(self, on_step: Callable[[int], None] = lambda _: None) -> Iterator[EpochRecord]:
         """Train the remaining epochs of this net alone."""
@@ -87,9 +105,12 @@ class Trainer:
             rates = self._rates(epoch)
             order = draw_order(self.config.seed, epoch, images, batch, len(rates), recipe.pad, recipe.flip)
             self.step.begin_epoch(order, rates)
+            for evaluation in self._evaluations.values():
+                # In the first epoch already: a run that has started needs no more memory later.
+                evaluation.capture()
             before = self.epoch * self.schedule.steps_per_epoch
             for iteration in range(before + 1, before + len(rates) + 1):
-                while not self.step.can_submit:
+                while not self.stream.can_submit:
                     yield StepEvent.DEVICE_BUSY
                 self.step()
                 on_step(iteration)
@@ -97,7 +118,7 @@ class Trainer:
             is_evaluated = epoch == self.schedule.epochs or epoch % recipe.eval_every == 0
             if is_evaluated:
                 self._start_evaluations()
-            while not self.step.is_finished:
+            while not self.stream.is_idle:
                 yield StepEvent.DEVICE_BUSY
             loss, self.train_error = self.step.epoch_metrics()
             if not is_evaluated and not math.isfinite(loss):
@@ -118,16 +139,16 @@ class Trainer:
         return self.schedule.rates(epoch)
 
     def _start_evaluations(self) -> None:
-        with self.step.on_stream():
+        with self.stream.as_current():
             for evaluation in self._evaluations.values():
                 evaluation.start()
-        self.step.record_event()
+        self.stream.record_event()
 
     def _record(self, iteration: int, lr: float, loss: float, is_evaluated: bool, started: float) -> EpochRecord:
         config = self.config
         results = {}
         if is_evaluated:
-            with self.step.on_stream():
+            with self.stream.as_current():
                 results = {split: evaluation.result() for split, evaluation in self._evaluations.items()}
         test_loss, test_error = results.get("test", (math.nan, math.nan))
         return EpochRecord(

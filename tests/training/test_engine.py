@@ -6,24 +6,22 @@ import pytest
 import torch
 from support.commands import forked_command
 from support.runs import rows
-from support.trainers import CPU, SHORT, on_gpu, training
+from support.trainers import CPU, SHORT, on_gpu, train_steps, training
 from torch._dynamo import testing
 
 from resdepth import device as devices
-from resdepth.data.augment import draw_order
 from resdepth.errors import ConfigError
 from resdepth.models.conv import Block
 from resdepth.training import engine
 
 
-def gradients(t, dtype=torch.float32):
+def gradients(t, dtype=None):
     """Of the first minibatch's loss, by name. `dtype` float64 is the reference."""
-    t.net.to(dtype)
+    if dtype:
+        t.net.to(dtype)
     order = torch.arange(32)
-    x = t.data.normalise(t.data.train.images[order]).to(dtype).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=t.config.precision == "bf16"):
-        logits = t.net.train()(x)
-    torch.nn.functional.cross_entropy(logits.to(dtype), t.data.train.labels[order]).backward()
+    x = t.data.normalise(t.data.train.images[order]).to(dtype or torch.float32)
+    torch.nn.functional.cross_entropy(t.net.train()(x), t.data.train.labels[order]).backward()
     return {name: p.grad.double() for name, p in t.net.named_parameters()}
 
 
@@ -31,20 +29,6 @@ def distance(one, other):
     """Of the whole gradients, relative to the other's length."""
     one, other = (torch.cat([part.flatten() for part in each.values()]) for each in (one, other))
     return float((one - other).norm() / other.norm())
-
-
-def losses(t, steps):
-    t.step.begin_epoch(*epoch(t))
-    for _ in range(steps):
-        t.step()
-    return t.step.epoch_metrics()
-
-
-def epoch(t):
-    recipe, schedule = t.config.recipe, t.schedule
-    steps = schedule.steps_per_epoch
-    order = draw_order(0, 1, len(t.data.train), schedule.batch_size, steps, recipe.pad, recipe.flip)
-    return order, [recipe.lr] * steps
 
 
 def test_auto_is_eager_on_a_cpu_and_graph_on_cuda():
@@ -110,7 +94,7 @@ def test_blocks_are_compiled_once_by_shape_not_once_by_layer():
         counter = testing.CompileCounterWithBackend("aot_eager")
         compiled = torch.compile(Block.forward, dynamic=False, backend=counter)
         t.net.call_block = compiled
-        losses(t, 2)
+        train_steps(t, 2)
         counted.append(counter.frame_count)
     # Of each stage: 8 layers have one block, 20 have three, the last two alike; the first stage's are all alike.
     assert counted == [3, 5]

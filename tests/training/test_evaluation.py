@@ -10,8 +10,8 @@ from support.trainers import SHORT, evaluate, training
 def test_train_error_is_the_running_error_and_clean_error_a_pass_over_the_training_set():
     t = training(recipe=replace(SHORT, eval_clean=True))
     record = list(t.epochs())[-1]
-    assert record.train_error_clean == evaluate(t.net, t.data, "train", "fp32")[1]
-    assert record.test_error == evaluate(t.net, t.data, "test", "fp32")[1]
+    assert record.train_error_clean == evaluate(t.net, t.data, "train")[1]
+    assert record.test_error == evaluate(t.net, t.data, "test")[1]
     # 4 full minibatches of 32 from 100 images
     assert (record.train_error * 128 / 100) == pytest.approx(round(record.train_error * 128 / 100))
 
@@ -19,7 +19,7 @@ def test_train_error_is_the_running_error_and_clean_error_a_pass_over_the_traini
 def test_evaluation_does_not_depend_on_its_batch_size():
     t = training()
     next(t.epochs())
-    assert evaluate(t.net, t.data, "test", "fp32", batch=7) == pytest.approx(evaluate(t.net, t.data, "test", "fp32"))
+    assert evaluate(t.net, t.data, "test", batch=7) == pytest.approx(evaluate(t.net, t.data, "test"))
 
 
 def test_test_error_is_measured_every_so_many_epochs_and_at_the_end():

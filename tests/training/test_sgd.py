@@ -71,6 +71,29 @@ def test_sgd_is_bit_for_bit_the_fused_optimiser_of_torch(momentum):
     assert all(map(torch.equal, ours.parameters(), theirs.parameters())), message
 
 
+def test_half_is_autocast_bit_for_bit_with_two_casts_a_step_instead_of_two_a_layer():
+    """Three steps with masters against three under autocast, which casts each weight and each gradient by itself."""
+    ours, theirs = training().net, training().net
+    options = replace(SHORT, momentum=0.9, weight_decay=0.01)
+    one, other = SGD(ours, options, CPU, half=True), SGD(theirs, options, CPU)
+    x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    pooled = []
+    theirs.classifier.register_forward_pre_hook(lambda _, x: pooled.append(x[0]))
+    for _ in range(3):
+        one.zero_grad()
+        ours(x).square().sum().backward()
+        one.step()
+        other.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            theirs(x)
+        # The classifier computes in float32, outside autocast.
+        torch.nn.functional.linear(pooled[-1], theirs.classifier.weight, theirs.classifier.bias).square().sum().backward()
+        other.step()
+    trained = {**dict(ours.named_parameters()), **one.masters}
+    for name, parameter in theirs.named_parameters():
+        assert torch.equal(trained[name], parameter), name
+
+
 @pytest.mark.slow
 def test_a_step_does_not_load_dynamo():
     """torch.optim.SGD does, at its first step: 1 to 2 seconds for every run."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support.runs import rows
 from support.trainers import SHORT, training
 
 
@@ -39,11 +40,28 @@ def test_the_rate_of_the_warm_up_holds_until_an_epoch_ends_below_its_error():
 
 
 @pytest.mark.parametrize("variant", ["plain", "residual"])
-def test_bf16_trains_with_float32_weights(variant):
+def test_bf16_computes_convolutions_in_bfloat16_and_keeps_all_else_in_float32(variant):
     t = training(variant, precision="bf16")
+    seen = {}
+    for name, module in t.net.named_modules():
+        module.register_forward_hook(lambda module, x, y, name=name: seen.update({name: (x[0].dtype, y.dtype)}))
     records = list(t.epochs())
-    assert all(p.dtype == torch.float32 for p in t.net.parameters())
+    assert seen["blocks.2.conv2"] == seen["blocks.2.norm2"] == (torch.bfloat16, torch.bfloat16)
+    assert seen["classifier"] == seen[""] == (torch.float32, torch.float32)
     assert records[-1].train_loss < records[0].train_loss
+    state = t.state_dict()["tensors"]
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32}
+    # The masters are finer than the weights with which the net computes.
+    master, weight = state["blocks.0.conv1.weight"], t.net.blocks[0].conv1.weight
+    assert torch.equal(master.bfloat16(), weight)
+    assert not torch.equal(master, weight.float())
+
+
+def test_a_bf16_run_continued_from_a_checkpoint_has_the_numbers_of_the_whole_run():
+    whole, first, second = (training(precision="bf16") for _ in range(3))
+    start = [next(first.epochs())]
+    second.load_state_dict(first.state_dict())
+    assert rows([*start, *second.epochs()]) == rows(whole.epochs())
 
 
 def test_learns_the_digits():

@@ -1,0 +1,25 @@
+"""Batch norm, with a choice of kernels on CUDA."""
+
+import torch
+from torch import Tensor, nn
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over (N, H, W) of (N, C, H, W), Ioffe & Szegedy 2015; a layer without the counter of minibatches.
+
+    On CUDA by cuDNN's kernels or, with `uses_cudnn` False, by PyTorch's. cuDNN's channels-last kernels wait for all of
+    their blocks to be on the device, and may stall there while another run holds it (pytorch issue 80259). In bfloat16
+    PyTorch always takes its own.
+    """
+
+    uses_cudnn = True
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        # Unused with a fixed momentum, and updating it takes one kernel per layer and step.
+        self.num_batches_tracked = None
+
+    def forward(self, z: Tensor) -> Tensor:
+        statistics = (self.running_mean, self.running_var)
+        rest = (self.training, self.momentum, self.eps, self.uses_cudnn)
+        return torch.batch_norm(z, self.weight, self.bias, *statistics, *rest)

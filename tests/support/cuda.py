@@ -1,0 +1,166 @@
+"""Stand-ins for CUDA's streams, events and graphs, with which the CUDA path runs on a CPU.
+
+Work is done at once, but an event says so only after a few queries. What is recorded into a graph is the operators that
+PyTorch dispatches, with the tensors that they read and wrote; a replay runs them again on these tensors, at fixed addresses
+as CUDA does. What CUDA would not survive is noted in `faults`.
+"""
+
+import contextlib
+from collections import Counter
+from types import SimpleNamespace
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from resdepth.training import cuda, engine
+
+QUERIES_UNTIL_DONE = 3
+
+
+class FakeEvent:
+    def __init__(self):
+        self.left = QUERIES_UNTIL_DONE
+
+    def query(self):
+        self.left -= 1
+        return self.left <= 0
+
+
+class FakeStream:
+    def __init__(self, cuda, number):
+        self.cuda, self.number, self.pending, self.graphs = cuda, number, [], []
+
+    def __repr__(self):
+        return f"stream {self.number}"
+
+    def wait_stream(self, other):
+        self.cuda.waits[self, other] += 1
+
+    def record_event(self):
+        self.pending.append(FakeEvent())
+        self.cuda.most_in_flight = max(self.cuda.most_in_flight, self.in_flight)
+        return self.pending[-1]
+
+    def synchronize(self):
+        for event in self.pending:
+            event.left = 0
+
+    @property
+    def in_flight(self):
+        return sum(event.left > 0 for event in self.pending)
+
+
+class FakeGraph:
+    def __init__(self, cuda):
+        self.cuda, self.stream, self.recording, self.replays = cuda, None, None, 0
+        cuda.graphs.append(self)
+
+    def replay(self):
+        if self.cuda.current is not self.stream:
+            self.cuda.faults.append(f"a graph of {self.stream} was replayed on {self.cuda.current}")
+        if self not in self.stream.graphs:
+            self.cuda.faults.append("a released graph was replayed")
+        self.replays += 1
+        self.recording.replay()
+
+    def reset(self):
+        if self.stream.in_flight:
+            self.cuda.faults.append(f"a graph was released while {self.stream} was at work")
+        self.stream.graphs.remove(self)
+
+
+class Recording(TorchDispatchMode):
+    """Records operators while it is entered; what they changed is undone at the end."""
+
+    def __enter__(self):
+        self.operators, self._before = [], []
+        return super().__enter__()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        for tensor in self._written(operator, args):
+            self._before.append((tensor, tensor.clone()))
+        result = operator(*args, **kwargs)
+        self.operators.append((operator, args, kwargs, result))
+        return result
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        with torch.no_grad():
+            for tensor, value in reversed(self._before):
+                tensor.copy_(value)
+
+    @torch.no_grad()
+    def replay(self):
+        for operator, args, kwargs, result in self.operators:
+            again = operator(*args, **kwargs)
+            inputs = {tensor.untyped_storage().data_ptr() for tensor in tree_leaves((args, kwargs)) if is_tensor(tensor)}
+            for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
+                # Views and results in place are there already.
+                if is_tensor(old) and old.numel() and old.untyped_storage().data_ptr() not in inputs:
+                    old.copy_(new)
+
+    @staticmethod
+    def _written(operator, args):
+        if operator.overloadpacket.__name__ == "native_batch_norm":  # whose schema does not tell
+            return [tensor for tensor in args[3:5] if is_tensor(tensor)]
+        declared = zip(operator._schema.arguments, args, strict=False)
+        return [t for a, value in declared if a.alias_info and a.alias_info.is_write for t in tree_leaves(value)]
+
+
+def is_tensor(value):
+    return isinstance(value, torch.Tensor)
+
+
+class FakeCuda:
+    """What `torch.cuda` is to `resdepth.training.cuda`. `install` makes every run on the CPU a captured run on a stream."""
+
+    def __init__(self):
+        self.faults, self.graphs, self.streams, self.waits = [], [], [], Counter()
+        self.most_in_flight, self.capturing = 0, None
+        self.default = self.current = FakeStream(self, "default")
+
+    def install(self, monkeypatch):
+        monkeypatch.setattr(cuda, "torch", SimpleNamespace(cuda=self))
+        monkeypatch.setattr(cuda, "has_streams", lambda device: True)
+        monkeypatch.setattr(engine, "choose", lambda *_: "graph")
+        monkeypatch.setattr(engine, "is_captured", lambda *_: True)
+        return self
+
+    def Stream(self, device):  # noqa: N802
+        self.streams.append(FakeStream(self, len(self.streams)))
+        return self.streams[-1]
+
+    def CUDAGraph(self):  # noqa: N802
+        return FakeGraph(self)
+
+    def default_stream(self, device):
+        return self.default
+
+    @contextlib.contextmanager
+    def stream(self, stream):
+        before, self.current = self.current, stream
+        try:
+            yield
+        finally:
+            self.current = before
+
+    @contextlib.contextmanager
+    def graph(self, graph, *, stream, capture_error_mode):
+        if self.capturing:
+            self.faults.append("two captures at once")
+        if stream is self.default or stream is not self.current:
+            self.faults.append(f"captured on {stream}, warmed up on {self.current}")
+        self.capturing, graph.stream = graph, stream
+        stream.graphs.append(graph)
+        graph.recording = Recording()
+        try:
+            with graph.recording:
+                yield
+        except Exception:
+            # As torch.cuda.graph: ending a failed capture raises another error, before the stream is set back.
+            self.current = stream
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")  # noqa: B904
+        finally:
+            self.capturing = None

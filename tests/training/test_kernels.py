@@ -1,0 +1,40 @@
+"""Kernels of a training step, counted on the CPU from the operators that it dispatches."""
+
+import pytest
+from support.kernels import KernelCounter
+from support.trainers import train_steps, training
+
+
+def kernels(depth, precision, **keys):
+    t = training("residual", depth=depth, precision=precision, **keys)
+    train_steps(t, 1)
+    with KernelCounter(uses_cudnn_batch_norm=not keys.get("native_batch_norm")) as counter:
+        t.step()
+    return counter
+
+
+@pytest.mark.parametrize(
+    ("precision", "per_block"),
+    # Convolutions 2 + 4, batch norm 2 + 2, rectifiers 2 + 2, addition 1 + 1; PyTorch's batch norm 8 + 6.
+    [("fp32", 16), ("bf16", 26)],
+)
+def test_a_block_launches_its_own_kernels_and_no_casts(precision, per_block):
+    shallow, deep = (kernels(depth, precision) for depth in (8, 20))
+    multi_tensor = ("_fused_sgd_", "_foreach_copy_")
+    own = [sum(n for name, n in counter.kernels.items() if name not in multi_tensor) for counter in (shallow, deep)]
+    assert own[1] - own[0] == 6 * per_block
+
+
+def test_what_a_step_launches_beside_its_blocks_is_counted():
+    counter = kernels(20, "fp32")
+    assert counter.kernels["_fused_sgd_"] == 2  # 59 tensors
+    assert counter.kernels["slice_backward"] == 0
+    assert counter.kernels["avg_pool2d"] == counter.kernels["avg_pool2d_backward"] == 2
+    half = kernels(20, "bf16").kernels
+    assert half["_foreach_copy_"] == 2  # 19 gradients, 19 weights
+    assert half["_to_copy"] == counter.kernels["_to_copy"] + 2  # images in, and the gradient of the pooled maps
+
+
+def test_native_batch_norm_takes_four_kernels_and_three_backward():
+    usual, native = kernels(8, "fp32"), kernels(8, "fp32", native_batch_norm=True)
+    assert native.total - usual.total == 7 * (3 + 2)
