@@ -11,6 +11,11 @@ import torch
 from resdepth.errors import ConfigError
 from resdepth.host import container_limit, host_bytes
 
+# Read by CUDA when it starts. Queues of work on the device: with the default of 8, streams wait for each other.
+os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
+# Read by cuBLAS when it starts: its results are repeatable only with workspaces of a fixed size.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 
 def resolve(name: str) -> torch.device:
     """Return the torch device; `auto` is cuda if available, else cpu. Raises ConfigError if there is no such device."""
@@ -46,7 +51,6 @@ def set_precision(precision: str, device: torch.device) -> None:
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def free_memory(device: torch.device) -> int:
@@ -61,6 +65,11 @@ def free_memory(device: torch.device) -> int:
         return min(available, int(limit[0]) - int(used[0])) if limit and used and limit[0] != "max" else available
     except (OSError, KeyError, ValueError):
         return host_bytes() // 2 if hasattr(os, "sysconf") else 2**30
+
+
+def thread_count() -> int:
+    """Return torch's number of CPU threads."""
+    return torch.get_num_threads()
 
 
 @contextmanager

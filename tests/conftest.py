@@ -33,6 +33,23 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
+@pytest.fixture
+def measurement(record_property):
+    """Note a line of the list of measurements, which is printed at the end: what only a GPU can tell."""
+    return lambda line: record_property("measurement", line)
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    lines = [value for report in reports for name, value in report.user_properties if name == "measurement"]
+    if lines:
+        import torch
+
+        terminalreporter.section(f"measurements on {torch.cuda.get_device_name()}")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
 def pytest_sessionfinish():
     gc.unfreeze()  # or nanobind calls it a leak
 

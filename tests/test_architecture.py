@@ -27,19 +27,20 @@ LEVELS = {
 # Modules that --help, planning, plot and summary use: with torch they would start in seconds.
 WITH_TORCH = {
     "device", "data.device_data", "data.augment", "data.seeding", "data.synthetic",
-    "models.build", "models.conv", "models.dense", "models.shortcuts",
+    "models.build", "models.conv", "models.dense", "models.shortcuts", "models.batch_norm",
     "training.trainer", "training.step", "training.sgd", "training.evaluation", "training.engine",
-    "training.cuda_graph",
+    "training.cuda", "training.timing",
     "results.environment", "results.checkpoint",
-    "sweep.preflight", "sweep.groups", "sweep.launch", "sweep.run", "sweep.processes",
-    "bench.benchmark", "bench.measure", "bench.floors", "bench.baseline",
+    "sweep.preflight", "sweep.groups", "sweep.launch", "sweep.run", "sweep.processes", "sweep.compilation",
+    "bench.benchmark", "bench.measure", "bench.memory", "bench.floors", "bench.baseline",
 }  # fmt: skip
 PRINTERS = {"rich", "typer"}
 HYDRA = {"hydra", "omegaconf"}
 HYDRAS_MODULES = {"sweep.launch"}
 MATPLOTLIBS_MODULES = {"report.style", "report.plots", "bench.figure", "probes.figures"}
 LIBRARIES = {"torch", "torchvision", "hydra", "omegaconf", "pd", "np", "plt", "matplotlib", "rich", "typer", "yaml"}
-PRIVATE_NAMES = {"hydra": {"config.compose"}}
+# A library, or one of its names, and the modules that say why they use it.
+PRIVATE_NAMES = {"hydra": {"config.compose"}, "torch._foreach_copy_": {"training.sgd"}}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES, MOST_ROOMS = 260, 50, 8, 16
 
 
@@ -176,7 +177,8 @@ def uses_of_private_names(package):
         for used in names:
             library, *parts = used.split(".")
             is_private = any(part.startswith("_") and not part.endswith("__") for part in parts)
-            if library in LIBRARIES and is_private and name not in PRIVATE_NAMES.get(library, ()):
+            allowed = {*PRIVATE_NAMES.get(library, ()), *PRIVATE_NAMES.get(used, ())}
+            if library in LIBRARIES and is_private and name not in allowed:
                 yield f"{name} uses {used}"
 
 

@@ -47,8 +47,13 @@ def baseline_precision(device: torch.device) -> str:
     return "tf32" if device.type == "cuda" else "fp32"
 
 
-def baseline_step_seconds(spec: RunSpec, split: Split, device: torch.device, warm_up: int, steps: int) -> list[float]:
-    """Time each step of an eager loop: DataLoader with PIL transforms and workers, `.item()` at every step."""
+def baseline_step_seconds(
+    spec: RunSpec, split: Split, device: torch.device, warm_up: int, steps: int, most_seconds: float
+) -> list[float]:
+    """Time each step of an eager loop: DataLoader with PIL transforms and workers, `.item()` at every step.
+
+    Ends early, with a step at least, when the steps take longer than `most_seconds`.
+    """
     devices.set_precision(baseline_precision(device), device)
     torch.backends.cudnn.deterministic = False
     net, optimiser = _net_and_optimiser(spec, device)
@@ -62,10 +67,15 @@ def baseline_step_seconds(spec: RunSpec, split: Split, device: torch.device, war
         persistent_workers=True,
     )
     moments = [time.perf_counter()]
-    while len(moments) <= warm_up + steps:
+    is_over = False
+    while not is_over:
         for images, labels in loader:
             _step(net, optimiser, images.to(device, non_blocking=True), labels.to(device, non_blocking=True))
             moments.append(time.perf_counter())
+            done = len(moments) - 1
+            is_over = done >= warm_up + steps or (done > warm_up and moments[-1] - moments[0] > most_seconds)
+            if is_over:
+                break
     devices.set_precision(spec.config.precision, device)
     return np.diff(moments)[warm_up : warm_up + steps].tolist()
 

@@ -12,7 +12,7 @@ from resdepth import device as devices
 from resdepth.bench import findings
 from resdepth.bench.baseline import plain_sweep_seconds
 from resdepth.bench.figure import draw
-from resdepth.bench.measure import measure
+from resdepth.bench.measure import make_points, measure
 from resdepth.bench.rows import StepCost, SweepTime
 from resdepth.errors import ConfigError, RunError
 from resdepth.report.style import save_figure
@@ -31,15 +31,27 @@ _SWEEPS = {
 
 
 def bench_steps(
-    overrides: Sequence[str], out: Path | None, at_once: Sequence[int], report: Report, *, baseline: bool
+    overrides: Sequence[str],
+    out: Path | None,
+    at_once: Sequence[int],
+    report: Report,
+    *,
+    baseline: bool,
+    minutes: float | None = None,
 ) -> Path:
-    """Measure a training step at every point, so many runs at once; `report` receives lines. Returns the folder."""
+    """Measure a training step at every point, so many runs at once; `report` receives lines. Returns the folder.
+
+    With `minutes`, what is most telling comes first, and what is left out when they are over is reported.
+    """
     specs = make_specs(overrides)
     folder = _make_folder(specs, out, "steps")
+    points = make_points(specs, at_once, baseline=baseline)
+    measured: dict[int, StepCost] = {}
     costs: list[StepCost] = []
-    for cost in measure(specs, at_once, baseline=baseline):
+    for point, cost in measure(points, minutes):
         report(findings.line(cost))
-        costs.append(cost)
+        measured[points.index(point)] = cost
+        costs = [cost for _, cost in sorted(measured.items())]
         # After each, so that an interrupted bench has its rows.
         rows.write(folder / "bench.csv", costs)
     for finding in findings.findings(costs):

@@ -18,7 +18,9 @@ _STYLES = {"plain": "--", "residual": "-"}
 
 def draw(csv: Path) -> Figure:
     """Plot step time (ms), its ratio to the larger floor, and peak memory (MiB) against depth, a line per engine."""
-    rows = pd.read_csv(csv).dropna(subset="step_ms")
+    rows = pd.read_csv(csv, converters={"options": str}).dropna(subset="step_ms")
+    if "options" not in rows:  # in files of earlier versions
+        rows["options"] = ""
     rows["floor_ms"] = rows[["bytes_floor_ms", "operations_floor_ms"]].max(axis=1)
     rows["ratio"] = rows.step_ms / rows.floor_ms
     rows["line"] = [_line_name(row) for _, row in rows.iterrows()]
@@ -40,7 +42,8 @@ def draw(csv: Path) -> Figure:
 def _line_name(row: pd.Series) -> str:
     together = f", {row.at_once} at once" if row.at_once > 1 else ""
     recomputed = ", checkpointing" if row.gradient_checkpointing else ""
-    return f"{row.engine}, {row.precision}{together}{recomputed}"
+    options = f", {row.options}" if row.options else ""
+    return f"{row.engine}, {row.precision}{together}{recomputed}{options}"
 
 
 def _draw_panel(panel: Axes, rows: pd.DataFrame, column: str, title: str) -> None:

@@ -17,7 +17,8 @@ def line(cost: StepCost) -> str:
 
 def _describe(cost: StepCost) -> str:
     recomputed = ", gradient checkpointing" if cost.gradient_checkpointing else ""
-    return f"{cost.variant}-{cost.depth}, {cost.engine}, {cost.precision}{recomputed}"
+    options = f", {cost.options}" if cost.options else ""
+    return f"{cost.variant}-{cost.depth}, {cost.engine}, {cost.precision}{recomputed}{options}"
 
 
 def _format_ms(value: float) -> str:
@@ -32,10 +33,11 @@ def sweep_line(row: SweepTime) -> str:
 
 
 def findings(costs: Sequence[StepCost]) -> list[str]:
-    """Compare each net's step with the usual loop's, and concurrent runs with a single one, one line each."""
+    """Compare each net's step with the usual loop's, concurrent runs with a single one, and options, one line each."""
     lines = []
+    costs = [cost for cost in costs if not cost.note]
     for cost in costs:
-        same_net = [c for c in costs if (c.variant, c.depth, c.data) == (cost.variant, cost.depth, cost.data)]
+        same_net = [c for c in costs if _net(c) == _net(cost)]
         name = _describe(cost)
         for baseline in (c for c in same_net if c.engine == BASELINE and cost.engine != BASELINE and cost.at_once == 1):
             share = f"{cost.step_ms / baseline.step_ms:.2f} of the usual loop's step ({baseline.precision})"
@@ -44,4 +46,15 @@ def findings(costs: Sequence[StepCost]) -> list[str]:
         if cost.at_once > 1 and same:
             gain = cost.images_per_second / same[0].images_per_second
             lines.append(f"{name}: {cost.at_once} at once train {gain:.2f} times as many images a second as one")
+        for other in (c for c in same_net if cost.options and not c.options and _execution(c) == _execution(cost)):
+            together = f", {cost.at_once} at once" if cost.at_once > 1 else ""
+            lines.append(f"{name}{together}: {cost.step_ms / other.step_ms:.2f} of the step without {cost.options}")
     return lines
+
+
+def _net(cost: StepCost) -> tuple[object, ...]:
+    return cost.variant, cost.depth, cost.data, cost.batch
+
+
+def _execution(cost: StepCost) -> tuple[object, ...]:
+    return cost.engine, cost.precision, cost.gradient_checkpointing, cost.at_once

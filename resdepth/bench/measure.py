@@ -1,15 +1,12 @@
 """Time and peak memory of a training step, beside the baseline's and the floors of the device."""
 
-import ctypes
-import gc
+import contextlib
 import itertools
 import math
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,117 +15,174 @@ import torch
 from resdepth import device as devices
 from resdepth.bench.baseline import baseline_precision, baseline_step_seconds
 from resdepth.bench.floors import floors
+from resdepth.bench.memory import PeakMemory
 from resdepth.bench.rows import BASELINE, StepCost
-from resdepth.data.augment import draw_order
+from resdepth.config.schema import RunConfig
 from resdepth.data.device_data import to_device
 from resdepth.data.synthetic import random_dataset
 from resdepth.sweep import processes
+from resdepth.sweep.compilation import compile_blocks
 from resdepth.sweep.plan import RunSpec
+from resdepth.training.engine import choose
+from resdepth.training.timing import begin_epoch, window_steps, windows
 from resdepth.training.trainer import Trainer
 
-# A window is timed as a whole, so that the wait at its end does not count at every step.
-_STEPS_PER_WINDOW = {"cpu": 1, "mps": 10, "cuda": 20}
-_WINDOWS, _WARM_UP, _MAX_SECONDS = 20, 3, 20.0
+# What a measurement takes: windows of steps, and their wall time at most.
+_WINDOWS, _WARM_UP, _WINDOW_SECONDS, _MAX_SECONDS = 20, 3, 0.5, 20.0
+_POLL_SECONDS = 0.01
+# How long building, compiling and capturing may take, until it is known of an engine; and the least left to measure.
+_SETUP_SECONDS = {"compiled": 60.0}
+_LEAST_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is measured: a step of this run on its engine, `count` runs at once; or a step of the baseline.
+
+    `rank` says how telling it is, the most telling 0.
+    """
+
+    spec: RunSpec
+    count: int
+    rank: int
+    is_baseline: bool = False
 
 
 class _Timing(NamedTuple):
     """Seconds per step and run, window by window; peak memory, bytes; seconds to the end of the first step."""
 
     seconds: Sequence[float] = ()
+    window: int = 1  # steps
     peak_bytes: float = math.nan
     first_seconds: float = math.nan
-    note: str = ""  # the error, where there was one
+    note: str = ""  # why there is no measurement
 
 
-def measure(specs: Sequence[RunSpec], at_once: Sequence[int], *, baseline: bool) -> Iterator[StepCost]:
-    """Yield the cost of a step of each run, on each engine (`auto`: all), so many runs at once, and the baseline's."""
+def make_points(specs: Sequence[RunSpec], at_once: Sequence[int], *, baseline: bool) -> list[Point]:
+    """Return what is to be measured of each run, in the order of the table.
+
+    Where the engine is `auto`: every engine and, on CUDA, the other memory format and batch norm's other kernels.
+    """
+    found: list[Point] = []
     for spec in specs:
-        device = devices.resolve(spec.config.device)
-        available = ("eager", "graph", "compiled") if device.type == "cuda" else ("eager",)
-        engines = available if spec.config.engine == "auto" else (spec.config.engine,)
+        config, device = spec.config, devices.resolve(spec.config.device)
+        main = choose(config.engine, device)
+        engines = [config.engine]
+        if config.engine == "auto":
+            engines = ["eager", "graph", "compiled"] if device.type == "cuda" else ["eager"]
         for engine, count in itertools.product(engines, at_once):
-            yield _step_cost(replace(spec, config=replace(spec.config, engine=engine)), count, device)
-        if baseline:
-            yield _baseline_cost(spec, device)
+            rank = _rank(engine == main, engine == "compiled", count, at_once)
+            found.append(Point(replace(spec, config=replace(config, engine=engine)), count, rank))
+        if len(engines) > 1:
+            for switched, counts in _switches(config, at_once):
+                found += [Point(replace(spec, config=replace(switched, engine=main)), n, 5) for n in counts]
+        usual = replace(spec, config=replace(config, precision=baseline_precision(device)))
+        if baseline and not any(point.is_baseline and point.spec == usual for point in found):
+            found.append(Point(usual, 1, 1, is_baseline=True))
+    return found
 
 
-def _step_cost(spec: RunSpec, count: int, device: torch.device) -> StepCost:
+def _rank(is_main: bool, is_compiled: bool, count: int, at_once: Sequence[int]) -> int:
+    if count not in (min(at_once), max(at_once)) or not (is_main or is_compiled or count == min(at_once)):
+        return 7
+    first = 0 if is_main else 3 if is_compiled else 6
+    return first + (0 if count == min(at_once) else 2 if is_main else 1)
+
+
+def _switches(config: RunConfig, at_once: Sequence[int]) -> Iterator[tuple[RunConfig, list[int]]]:
+    """Yield the settings of the graph engine that only a measurement can choose, and how many runs at once tell it."""
+    if config.memory_format == "auto":
+        other = "channels_last" if config.precision == "fp32" else "contiguous"
+        yield replace(config, memory_format=other), [min(at_once)]
+    if not config.native_batch_norm and config.precision != "bf16":
+        yield replace(config, native_batch_norm=True), sorted({min(at_once), max(at_once)})
+
+
+def measure(points: Sequence[Point], minutes: float | None = None) -> Iterator[tuple[Point, StepCost]]:
+    """Yield the cost of a step at each point, the most telling first.
+
+    After so many minutes nothing more is begun; the cost of what is left out says so.
+    """
+    end = time.perf_counter() + (math.inf if minutes is None else 60 * minutes)
+    setup = dict(_SETUP_SECONDS)
+    for number, point in enumerate(sorted(points, key=lambda point: point.rank)):
+        engine, left = point.spec.config.engine, end - time.perf_counter()
+        if number and left < setup.get(engine, 0.0) + _LEAST_SECONDS:
+            yield point, _row(point, _Timing(note=f"left out, {minutes:g} minutes are over"))
+            continue
+        timing = _time_point(point, min(_MAX_SECONDS, max(left - setup.get(engine, 0.0), 0.0)))
+        if not point.is_baseline and not timing.note:
+            setup[engine] = timing.first_seconds
+        yield point, _row(point, timing)
+
+
+def _time_point(point: Point, most_seconds: float) -> _Timing:
+    spec, count, device = point.spec, point.count, devices.resolve(point.spec.config.device)
     try:
+        if point.is_baseline:
+            return _time_baseline(spec, device, most_seconds)
         if device.type == "cpu" and count > 1:
             # A process with one thread for each run, as `runs_per_job` executes them.
             with ProcessPoolExecutor(count, processes.context(), torch.set_num_threads, (1,)) as pool:
-                parts = list(pool.map(_time, [spec] * count, [1] * count, [device] * count))
+                parts = list(pool.map(_time, [spec] * count, [1] * count, [device] * count, [most_seconds] * count))
             seconds = [sum(each) / count / count for each in zip(*(part.seconds for part in parts), strict=False)]
-            timing = _Timing(seconds, sum(p.peak_bytes for p in parts), max(p.first_seconds for p in parts))
-        else:
-            timing = _time(spec, count, device)
+            return _Timing(seconds, 1, sum(p.peak_bytes for p in parts), max(p.first_seconds for p in parts))
+        return _time(spec, count, device, most_seconds)
     except (RuntimeError, MemoryError) as error:  # mostly out of memory; the other points can still be measured
-        timing = _Timing(note=str(error).splitlines()[0][:200])
-    return _row(spec, count, device, timing)
+        return _Timing(note=str(error).splitlines()[0][:200])
 
 
-def _baseline_cost(spec: RunSpec, device: torch.device) -> StepCost:
+def _time_baseline(spec: RunSpec, device: torch.device, most_seconds: float) -> _Timing:
     steps, images = _WINDOWS if device.type == "cpu" else 5 * _WINDOWS, 50 * spec.schedule.batch_size
     started = time.perf_counter()
     with PeakMemory(device) as memory:
-        seconds = baseline_step_seconds(spec, random_dataset(spec.shape, images).train, device, _WARM_UP, steps)
-    timing = _Timing(seconds, memory.bytes, time.perf_counter() - started - sum(seconds))
-    spec = replace(spec, config=replace(spec.config, precision=baseline_precision(device)))
-    return replace(_row(spec, 1, device, timing), engine=BASELINE, steps=steps)
+        split = random_dataset(spec.shape, images).train
+        seconds = baseline_step_seconds(spec, split, device, _WARM_UP, steps, most_seconds)
+    return _Timing(seconds, 1, memory.bytes, time.perf_counter() - started - sum(seconds))
 
 
-def _time(spec: RunSpec, count: int, device: torch.device) -> _Timing:
-    config, recipe, window = spec.config, spec.config.recipe, _STEPS_PER_WINDOW[device.type]
+def _time(spec: RunSpec, count: int, device: torch.device, most_seconds: float) -> _Timing:
+    config, recipe, window = spec.config, spec.config.recipe, window_steps(device.type)
     devices.set_precision(config.precision, device)
-    images, batch = window * spec.schedule.batch_size, spec.schedule.batch_size
-    data = to_device(random_dataset(spec.shape, images), recipe.normalise, recipe.pad, device)
-    order, rates = draw_order(0, 1, images, batch, window, recipe.pad, recipe.flip), [recipe.lr] * window
-    with PeakMemory(device) as memory:
+    images = random_dataset(spec.shape, window * spec.schedule.batch_size)
+    data = to_device(images, recipe.normalise, recipe.pad, device)
+    with PeakMemory(device) as memory, contextlib.ExitStack() as stack:
         started = time.perf_counter()
-        trainers = [Trainer(config, data) for _ in range(count)]
+        trainers = [stack.enter_context(contextlib.closing(Trainer(config, data))) for _ in range(count)]
+        for _ in compile_blocks(trainers[0]):
+            time.sleep(_POLL_SECONDS)
+        begin_epoch(trainers)
         for trainer in trainers:
-            trainer.step.begin_epoch(order, rates)
             trainer.step()
         devices.synchronise(device)
-        first = time.perf_counter() - started
+        first, started = time.perf_counter() - started, time.perf_counter()
+        one_round = next(windows(trainers, 1)) * count
+        window = max(1, min(window, int(_WINDOW_SECONDS / one_round)))
         times: list[float] = []
-        while len(times) < _WARM_UP + _WINDOWS and (len(times) < _WARM_UP + 2 or sum(times) * window < _MAX_SECONDS):
-            for trainer in trainers:
-                trainer.step.begin_epoch(order, rates)
-            devices.synchronise(device)
-            started = time.perf_counter()
-            _submit(trainers, window)
-            devices.synchronise(device)
-            times.append((time.perf_counter() - started) / window / count)
-    return _Timing(times[_WARM_UP:], memory.bytes, first)
+        for seconds in windows(trainers, window):
+            times.append(seconds)
+            is_over = time.perf_counter() - started >= most_seconds
+            if len(times) == _WARM_UP + _WINDOWS or (is_over and len(times) > 1):
+                break
+    return _Timing(times[min(_WARM_UP, len(times) - 1) :], window, memory.bytes, first)
 
 
-def _submit(trainers: Sequence[Trainer], steps: int) -> None:
-    """Submit so many steps of each trainer, in turn, to those that can take one."""
-    left = [steps] * len(trainers)
-    while any(left):
-        for i, trainer in enumerate(trainers):
-            if left[i] and trainer.step.can_submit:
-                trainer.step()
-                left[i] -= 1
-
-
-def _row(spec: RunSpec, count: int, device: torch.device, timing: _Timing) -> StepCost:
-    config = spec.config
+def _row(point: Point, timing: _Timing) -> StepCost:
+    spec, config, device = point.spec, point.spec.config, devices.resolve(point.spec.config.device)
     low, median, high = np.percentile(timing.seconds or [math.nan], [10, 50, 90]).tolist()
-    bytes_floor, operations_floor = floors(spec, device)
+    bytes_floor, operations_floor = floors(spec, device) if timing.seconds else (math.nan, math.nan)
     return StepCost(
         device=devices.device_name(device),
         data=config.data.name,
         variant=config.variant,
         depth=config.depth,
-        engine=config.engine,
+        engine=BASELINE if point.is_baseline else config.engine,
         precision=config.precision,
         gradient_checkpointing=config.gradient_checkpointing,
-        at_once=count,
-        threads=torch.get_num_threads() if device.type != "cpu" or count == 1 else 1,
+        at_once=point.count,
+        threads=torch.get_num_threads() if device.type != "cpu" or point.count == 1 else 1,
         batch=spec.schedule.batch_size,
-        steps=len(timing.seconds) * _STEPS_PER_WINDOW[device.type],
+        steps=len(timing.seconds) * timing.window,
         step_ms=1e3 * median,
         step_ms_low=1e3 * low,
         step_ms_high=1e3 * high,
@@ -138,36 +192,10 @@ def _row(spec: RunSpec, count: int, device: torch.device, timing: _Timing) -> St
         bytes_floor_ms=1e3 * bytes_floor,
         operations_floor_ms=1e3 * operations_floor,
         note=timing.note,
+        options="" if point.is_baseline else _options(config),
     )
 
 
-class PeakMemory:
-    """Measures the peak of memory on the device inside a `with` block, beyond that before: `bytes`, NaN if unknown."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.bytes = math.nan
-
-    def __enter__(self) -> "PeakMemory":
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self._device)
-            self._before = torch.cuda.memory_allocated(self._device)
-        elif sys.platform == "linux":
-            # Return freed memory to the system, and have the kernel start a new peak.
-            ctypes.CDLL(None).malloc_trim(0)
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-            self._before = _resident_bytes("VmRSS")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._device.type == "cuda":
-            self.bytes = torch.cuda.max_memory_allocated(self._device) - self._before
-        elif sys.platform == "linux":
-            self.bytes = _resident_bytes("VmHWM") - self._before
-
-
-def _resident_bytes(kind: str) -> int:
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
-    return int(lines[kind].split()[0]) * 1024
+def _options(config: RunConfig) -> str:
+    memory_format = "" if config.memory_format == "auto" else f"memory_format={config.memory_format}"
+    return " ".join(filter(None, (memory_format, "native_batch_norm=true" if config.native_batch_norm else "")))

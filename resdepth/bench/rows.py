@@ -30,7 +30,8 @@ class StepCost:
     first_step_seconds: float = column("from nothing to the end of the first step: building, compiling, capturing")
     bytes_floor_ms: float = column("milliseconds a step at the measured copy bandwidth")
     operations_floor_ms: float = column("milliseconds a step at the measured matrix rate")
-    note: str = column("what went wrong, where something did")
+    note: str = column("what went wrong or was left out, where something was")
+    options: str = column("memory_format and native_batch_norm, where they are not the program's choice", default="")
 
     @property
     def ratio_to_floor(self) -> float:

@@ -71,6 +71,7 @@ def sweep(
     ready = preflight(plan)
     if not quiet:
         printing.announce(plan)
+        printing.print_concurrency(ready.groups)
         if (seconds := estimate_seconds(ready)) is not None:
             used = device.resolve(ready.groups[0].runs[0].config.device)
             printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
@@ -125,6 +126,9 @@ def bench(
     overrides: Overrides = None,
     at_once: Annotated[str, Option(help="Numbers of concurrent runs, such as 1,2,4.")] = "1",
     baseline: Annotated[bool, Option("--usual/--no-usual", help="Also measure the usual DataLoader loop.")] = True,
+    minutes: Annotated[
+        float | None, Option(help="Begin nothing more after so many minutes; the most telling comes first.")
+    ] = None,
     sweep: Annotated[bool, Option("--sweep", help="Time the whole sweep instead of a step.")] = False,
     out: Annotated[
         Path | None, Option(help="Folder for the results.", show_default="results/bench/DEVICE-steps")
@@ -134,6 +138,10 @@ def bench(
     numbers = at_once.split(",")
     if not all(number.isdigit() and 1 <= int(number) <= 32 for number in numbers):
         raise ConfigError("--at-once", at_once, "needs whole numbers from 1 to 32, such as 1,2,4")
+    if minutes is not None and not 0 < minutes < 10**6:
+        raise ConfigError("--minutes", minutes, "needs a number above 0")
+    if minutes is not None and sweep:
+        raise ConfigError("--minutes", minutes, "bounds the bench of steps; leave it or --sweep out")
     from resdepth.bench.benchmark import bench_steps, bench_sweep
     from resdepth.cli.printing import console
 
@@ -142,7 +150,8 @@ def bench(
         if sweep:
             folder = bench_sweep(overrides or [], out, report)
         else:
-            folder = bench_steps(overrides or [], out, [int(n) for n in numbers], report, baseline=baseline)
+            counts = [int(number) for number in numbers]
+            folder = bench_steps(overrides or [], out, counts, report, baseline=baseline, minutes=minutes)
     print(folder)
 
 

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from resdepth.results.run_directory import ASIDE, RunState
 from resdepth.results.table import Track, read_results, read_runs, require_rows
 
 if TYPE_CHECKING:
+    from resdepth.sweep.groups import Group
     from resdepth.sweep.plan import Plan
 
 _OPTIONAL = ("experiment", "setting", "lr", "paper's test error", "others' (how many)", "note")
@@ -92,6 +93,16 @@ def print_estimate(seconds: float, device_name: str, *, on_gpu: bool) -> None:
     hints = [] if on_gpu else ["a GPU (device=cuda)"]
     hints += ["fewer or lower depths", "a shorter recipe.epochs=N", "data.limit=N images", "data=digits (minutes)"]
     console().print(f"Quicker: {', '.join(hints)}. It can be stopped and continued with the same command at any time.")
+
+
+def print_concurrency(groups: "Sequence[Group]") -> None:
+    """Print how many runs train at once where the free memory of the device allows fewer than usual."""
+    for wanted, fitting, concurrency in dict.fromkeys((g.wanted, g.fitting, g.concurrency) for g in groups):
+        if concurrency < wanted:
+            console().print(f"{_count(concurrency, 'run')} at once instead of {wanted}: the free memory holds no more.")
+        elif fitting < wanted:
+            remedy = f"runs_per_job={wanted}: the free memory is expected to hold {fitting}"
+            console().print(f"{remedy}; a run that finds none fails, the others go on.")
 
 
 def print_results(plan: "Plan", track: Track = iter) -> list[str]:

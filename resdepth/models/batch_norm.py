@@ -20,6 +20,6 @@ class BatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked = None
 
     def forward(self, z: Tensor) -> Tensor:
-        statistics = (self.running_mean, self.running_var)
-        rest = (self.training, self.momentum, self.eps, self.uses_cudnn)
-        return torch.batch_norm(z, self.weight, self.bias, *statistics, *rest)
+        means, variances, momentum = self.running_mean, self.running_var, self.momentum or 0.0
+        training, eps, uses_cudnn = self.training, self.eps, self.uses_cudnn
+        return torch.batch_norm(z, self.weight, self.bias, means, variances, training, momentum, eps, uses_cudnn)

@@ -3,16 +3,16 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import astuple, field, fields
+from dataclasses import MISSING, astuple, field, fields
 from pathlib import Path
 from typing import Any
 
 from resdepth.results.atomic import atomic_write_text
 
 
-def column(meaning: str, unit: str = "") -> Any:
-    """Declare a dataclass field that is a CSV column, with its meaning and unit."""
-    return field(metadata={"meaning": meaning, "unit": unit})
+def column(meaning: str, unit: str = "", default: Any = MISSING) -> Any:
+    """Declare a dataclass field that is a CSV column, with its meaning and unit; older files may lack a `default`."""
+    return field(default=default, metadata={"meaning": meaning, "unit": unit})
 
 
 def write(path: Path, rows: Sequence[Any]) -> None:

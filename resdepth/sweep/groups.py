@@ -13,10 +13,15 @@ _GPU_CONCURRENCY = 8  # runs at once; more may gain more (resdepth bench --at-on
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that share one process, one device and one job of the launcher, `concurrency` of them at once."""
+    """Runs that share one process, one device and one job of the launcher, `concurrency` of them at once.
+
+    `wanted` is how many would be, and `fitting` how many are expected to be, in the device's memory that is free.
+    """
 
     runs: tuple[PlannedRun, ...]
     concurrency: int
+    wanted: int
+    fitting: int
 
     @property
     def uses_processes(self) -> bool:
@@ -34,9 +39,13 @@ def make_groups(plan: Plan) -> tuple[Group, ...]:
     for key in dict.fromkeys(map(_shared_settings, plan.pending)):
         runs = [run for run in plan.runs if _shared_settings(run) == key]
         pending = [run for run in plan.pending if _shared_settings(run) == key]
-        concurrency = _concurrency(runs, uses_external_launcher=plan.uses_external_launcher)
+        wanted = _wanted_concurrency(runs, uses_external_launcher=plan.uses_external_launcher)
+        # Another launcher's jobs have other devices.
+        fitting = wanted if plan.uses_external_launcher else _fitting(runs, wanted)
+        concurrency = fitting if runs[0].config.runs_per_job == "auto" else wanted
         size = concurrency if plan.uses_external_launcher else len(pending)
-        groups += [Group(tuple(pending[i : i + size]), concurrency) for i in range(0, len(pending), size)]
+        parts = [tuple(pending[i : i + size]) for i in range(0, len(pending), size)]
+        groups += [Group(part, concurrency, wanted, fitting) for part in parts]
     return tuple(groups)
 
 
@@ -44,16 +53,20 @@ def _shared_settings(run: PlannedRun) -> tuple[str, str, str]:
     return run.config.device, run.config.precision, run.config.runs_per_job
 
 
-def _concurrency(runs: Sequence[PlannedRun], *, uses_external_launcher: bool) -> int:
-    """Return `runs_per_job` of these runs of one device; `auto` is as many as help and fit into memory."""
+def _wanted_concurrency(runs: Sequence[PlannedRun], *, uses_external_launcher: bool) -> int:
+    """Return `runs_per_job` of these runs of one device; `auto` is as many as help."""
     requested = runs[0].config.runs_per_job
     if requested != "auto":
         return min(int(requested), len(runs))
     if uses_external_launcher:
         return 1
     device = devices.resolve(runs[0].config.device)
-    most = {"cpu": cores(), "cuda": _GPU_CONCURRENCY}.get(device.type, 1)
+    return min({"cpu": cores(), "cuda": _GPU_CONCURRENCY}.get(device.type, 1), len(runs))
+
+
+def _fitting(runs: Sequence[PlannedRun], wanted: int) -> int:
+    """Return how many runs, at least one and at most `wanted`, fit into the free memory of their device."""
     # The largest runs are trained first, so they must fit together.
     needed = itertools.accumulate(sorted((run.estimated_memory_bytes for run in runs), reverse=True))
-    free = devices.free_memory(device)
-    return max(1, min(most, len(runs), sum(total <= free for total in needed)))
+    free = devices.free_memory(devices.resolve(runs[0].config.device))
+    return max(1, min(wanted, sum(total <= free for total in needed)))

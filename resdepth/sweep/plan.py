@@ -58,10 +58,12 @@ class RunSpec:
 
     @property
     def estimated_memory_bytes(self) -> int:
-        """Memory that training needs on its device, roughly: the step, the data and the libraries, bytes."""
+        """Memory that training needs on its device, roughly: step, evaluation, data and libraries, bytes."""
         s = self.shape
         data_bytes = 4 * s.train_images * s.channels * s.height * s.width
-        return round(1.25 * self.min_memory_bytes) + data_bytes + _LIBRARIES_BYTES
+        # Of a batch of 1,000 images, three maps of the first stage at a time.
+        evaluation_bytes = 3 * 4 * min(1000, s.train_images) * self.config.model.width * s.height * s.width
+        return round(1.25 * self.min_memory_bytes) + evaluation_bytes + data_bytes + _LIBRARIES_BYTES
 
     def require_memory(self, available: int, owner: str) -> None:
         """Raises ConfigError, before any memory is allocated, for a run that needs more than `available` bytes."""

@@ -1,25 +1,29 @@
 """Checks before the first run starts, and an estimate of the time."""
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resdepth import device as devices
 from resdepth.data import sources
-from resdepth.data.augment import draw_order
 from resdepth.data.device_data import to_device
 from resdepth.data.synthetic import random_dataset
 from resdepth.errors import ConfigError
 from resdepth.results.run_directory import require_unlocked
+from resdepth.sweep.compilation import compile_blocks
 from resdepth.sweep.groups import Group, make_groups
-from resdepth.sweep.plan import Plan, PlannedRun, RunSpec
+from resdepth.sweep.plan import Plan, RunSpec
 from resdepth.training import engine
+from resdepth.training.timing import window_steps, windows
 from resdepth.training.trainer import Trainer
 
-# How long the estimate may measure.
-_PROBE_SECONDS, _MAX_PROBE_STEPS = 1.0, 30
+# Depths that the estimate times, and how long it may measure each.
+_PROBE_DEPTHS = (8, 20)
+_PROBE_SECONDS, _MAX_PROBE_WINDOWS = 0.5, 20
+_POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -72,47 +76,76 @@ def _require_writable(folder: Path) -> None:
 
 
 def estimate_seconds(ready: ReadySweep) -> float | None:
-    """Estimate how long the runs will take, from a few timed steps of a net of 8 layers on data of the same shape.
+    """Estimate how long the runs will take, from a few timed steps of small nets on the engine that will run.
 
-    At one width and map size, time grows with the multiply-adds. Not counted: what runs at once on a GPU gain. None
-    where the small net cannot be trained (the run itself will report why), and with another launcher.
+    None where the small nets cannot be trained (the runs themselves will report why), and with another launcher.
     """
-    if ready.plan.uses_external_launcher or not ready.groups:
+    if ready.plan.uses_external_launcher:
         return None
-    probes: dict[tuple[object, ...], float] = {}
-    total = 0.0
-    for group in ready.groups:
-        with devices.threads(1 if group.uses_processes else None):
-            try:
-                seconds = [_run_seconds(run, probes) for run in group.runs]
-            except Exception:  # torch raises many kinds
-                return None
-        total += max(sum(seconds) / group.concurrency, *seconds) if group.uses_processes else sum(seconds)
-    return total
+    probes: dict[tuple[object, ...], _Probe] = {}
+    try:
+        return sum(_group_seconds(group, probes) for group in ready.groups) or None
+    except Exception:  # torch raises many kinds
+        return None
 
 
-def _run_seconds(run: PlannedRun, probes: dict[tuple[object, ...], float]) -> float:
-    """Estimate a run's time from the seconds per multiply-add of a step; runs of one shape share a probe."""
-    c = run.config
-    key = (c.device, c.precision, c.model.width, replace(run.shape, train_images=0), run.schedule.batch_size)
-    if key not in probes:
-        small = RunSpec(replace(c, depth=8, engine="eager"), run.shape)
-        probes[key] = _step_seconds(small) / small.multiply_adds
-    return probes[key] * run.multiply_adds * run.schedule.iterations
+@dataclass(frozen=True)
+class _Probe:
+    """Seconds of a step by depth, for a net alone; and how many times as fast several at once are together."""
+
+    seconds: dict[int, float]
+    gain: float
+
+    def step_seconds(self, depth: int) -> float:
+        """Extend the line through the two depths: every block of a stage costs the same."""
+        (low, low_seconds), (high, high_seconds) = self.seconds.items()
+        slope = max(0.0, (high_seconds - low_seconds) / (high - low))
+        return low_seconds + slope * (depth - low)
 
 
-def _step_seconds(spec: RunSpec) -> float:
-    """Time a training step: the minimum over about a second."""
-    config, recipe, batch = spec.config, spec.config.recipe, spec.schedule.batch_size
-    device = devices.resolve(config.device)
-    devices.set_precision(config.precision, device)
-    step = Trainer(config, to_device(random_dataset(spec.shape, batch), recipe.normalise, recipe.pad, device)).step
-    order = draw_order(0, 1, batch, batch, 1, recipe.pad, recipe.flip)
-    times: list[float] = []
-    while len(times) < 2 or (sum(times) < _PROBE_SECONDS and len(times) < _MAX_PROBE_STEPS):
-        started = time.perf_counter()
-        step.begin_epoch(order, [recipe.lr])
-        step()
-        step.epoch_metrics()  # waits for the device
-        times.append(time.perf_counter() - started)
-    return min(times[1:])
+def _group_seconds(group: Group, probes: dict[tuple[object, ...], _Probe]) -> float:
+    """Estimate a group's time: of all its runs side by side, but no less than the longest takes alone."""
+    count = min(group.concurrency, len(group.runs))
+    alone, together = [], []
+    for run in group.runs:
+        c = run.config
+        execution = (c.device, c.precision, c.engine, c.memory_format, c.native_batch_norm, c.gradient_checkpointing)
+        key = (*execution, c.model.width, replace(run.shape, train_images=0), run.schedule.batch_size, count)
+        if key not in probes:
+            with devices.threads(1 if group.uses_processes else None):
+                probes[key] = _measure(run, 1 if group.uses_processes else count)
+        alone.append(probes[key].step_seconds(c.depth) * run.schedule.iterations)
+        # A process for each run leaves no run waiting for another.
+        together.append(alone[-1] / (count if group.uses_processes else probes[key].gain))
+    return max(sum(together), *alone)
+
+
+def _measure(spec: RunSpec, count: int) -> _Probe:
+    """Time steps of two small nets, and of `count` of the smaller one at once."""
+    device, recipe, batch = devices.resolve(spec.config.device), spec.config.recipe, spec.schedule.batch_size
+    devices.set_precision(spec.config.precision, device)
+    window = window_steps(device.type)
+    data = to_device(random_dataset(spec.shape, window * batch), recipe.normalise, recipe.pad, device)
+    seconds, gain = {}, 1.0
+    for depth in _PROBE_DEPTHS:
+        config = replace(spec.config, depth=depth)
+        with contextlib.ExitStack() as stack:
+            number = count if depth == min(_PROBE_DEPTHS) else 1
+            nets = [stack.enter_context(contextlib.closing(Trainer(config, data))) for _ in range(number)]
+            for _ in compile_blocks(nets[0]):
+                time.sleep(_POLL_SECONDS)
+            seconds[depth] = _fastest(windows(nets[:1], window))
+            if number > 1:
+                gain = max(1.0, seconds[depth] / _fastest(windows(nets, window)))
+    return _Probe(seconds, gain)
+
+
+def _fastest(times: Iterator[float]) -> float:
+    """Return the minimum of the times that come within a second, the first left out, which warms up."""
+    next(times)
+    started, fastest = time.perf_counter(), next(times)
+    for _ in range(_MAX_PROBE_WINDOWS):
+        if time.perf_counter() - started > _PROBE_SECONDS:
+            break
+        fastest = min(fastest, next(times))
+    return fastest

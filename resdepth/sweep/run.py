@@ -20,6 +20,7 @@ from resdepth.results.checkpoint import CHECKPOINT, CheckpointWriter
 from resdepth.results.metrics import METRICS, EpochRecord, MetricsWriter, read_rows, write_rows
 from resdepth.results.outcome import OUTCOME, Outcome, write_outcome
 from resdepth.results.run_directory import FAILURE, RunLockedError, locked, write_config
+from resdepth.sweep.compilation import compile_blocks
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import PlannedRun, longest_first
 from resdepth.training.cuda import StreamPool
@@ -39,12 +40,14 @@ def train_interleaved(runs: Sequence[PlannedRun], concurrency: int, observer: Ob
     outcomes: dict[int, Outcome] = {}
     streams = StreamPool()
     waiting = deque(longest_first(runs) if concurrency > 1 else range(len(runs)))
+    at_once = min(concurrency, len(runs))
     with contextlib.ExitStack() as stack:
         active: dict[int, Generator[StepEvent, None, Outcome]] = {}
         while active or waiting:
             while waiting and len(active) < concurrency:
                 number = waiting.popleft()
-                active[number] = stack.enter_context(contextlib.closing(_steps(runs[number], observer, streams)))
+                steps = _steps(runs[number], observer, streams, at_once)
+                active[number] = stack.enter_context(contextlib.closing(steps))
             is_busy = True
             for number, steps in list(active.items()):
                 try:
@@ -58,7 +61,9 @@ def train_interleaved(runs: Sequence[PlannedRun], concurrency: int, observer: Ob
     return [outcomes[number] for number in range(len(runs))]
 
 
-def _steps(run: PlannedRun, observer: Observer, streams: StreamPool) -> Generator[StepEvent, None, Outcome]:
+def _steps(
+    run: PlannedRun, observer: Observer, streams: StreamPool, at_once: int
+) -> Generator[StepEvent, None, Outcome]:
     """Train one run, yielding after every step; return its outcome."""
     started = time.perf_counter()
     last: EpochRecord | None = None
@@ -82,14 +87,12 @@ def _steps(run: PlannedRun, observer: Observer, streams: StreamPool) -> Generato
         # Nothing is written: the directory belongs to the other process.
         outcome = Outcome("failed", time.perf_counter() - started, str(error))
     except Exception as error:
-        outcome = _fail(run, error, time.perf_counter() - started)
+        outcome = _fail(run, error, time.perf_counter() - started, at_once)
     observer.on_end(run, outcome, last)
     return outcome
 
 
-def _epochs(
-    run: PlannedRun, observer: Observer, streams: StreamPool
-) -> Generator[EpochRecord | StepEvent, None, None]:
+def _epochs(run: PlannedRun, observer: Observer, streams: StreamPool) -> Generator[EpochRecord | StepEvent, None, None]:
     """Yield the record of each epoch once its row is written, and events in between; first the last of earlier ones."""
     config = run.config
     device = devices.resolve(config.device)
@@ -111,6 +114,8 @@ def _recorded_epochs(
     environment.write(folder, trainer.data.mean.device, is_continued=bool(done), engine=trainer.engine)
     observer.on_start(run, trainer.epoch)
     yield from done[-1:]
+    for _ in compile_blocks(trainer):
+        yield StepEvent.DEVICE_BUSY
     saved = time.monotonic()
     with (
         MetricsWriter(folder / METRICS) as metrics,
@@ -158,7 +163,7 @@ def _resume(run: PlannedRun, trainer: Trainer) -> list[EpochRecord]:
     return rows
 
 
-def _fail(run: PlannedRun, error: Exception, seconds: float) -> Outcome:
+def _fail(run: PlannedRun, error: Exception, seconds: float, at_once: int) -> Outcome:
     """Make the outcome of a failed run; write it and the traceback into the run's directory if possible."""
     folder, message = run.directory, str(error)
     if not isinstance(error, ResdepthError):
@@ -167,9 +172,10 @@ def _fail(run: PlannedRun, error: Exception, seconds: float) -> Outcome:
         if isinstance(error, OSError):
             again = "fix that and run the same command again, which continues the run"
             message = f"{error.filename or folder}: {error.strerror or line}; {again}"
-        if isinstance(error, MemoryError) or any(words in line.lower() for words in _OUT_OF_MEMORY):
+        if _is_out_of_memory(error):
             half = run.config.recipe.batch_size // 2
-            smaller = f"recipe.batch_size={half}, " if half > 1 else ""
+            smaller = f"runs_per_job={at_once // 2}, " if at_once > 1 else ""
+            smaller += f"recipe.batch_size={half}, " if half > 1 else ""
             message = f"out of memory on the device; use {smaller}a smaller model.width or a lower depth"
     outcome = Outcome("failed", seconds, message)
     # The disk may be what failed; the outcome is reported in any case.
@@ -178,3 +184,12 @@ def _fail(run: PlannedRun, error: Exception, seconds: float) -> Outcome:
             (folder / FAILURE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
             write_outcome(folder, outcome)
     return outcome
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or one in whose course it was raised, tells of memory: a failed capture raises a second one."""
+    line = str(error).strip().partition("\n")[0].lower()
+    if isinstance(error, MemoryError) or any(words in line for words in _OUT_OF_MEMORY):
+        return True
+    earlier = error.__cause__ or error.__context__
+    return earlier is not None and _is_out_of_memory(earlier)

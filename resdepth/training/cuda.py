@@ -1,8 +1,7 @@
 """CUDA streams and graphs: a run's own queue of work, and steps recorded once and replayed.
 
 Thin nets take longer to launch than to compute, so a step is captured as a graph. A run warms up, captures and replays
-all its graphs on one stream: cuBLAS keeps a workspace per stream, so graphs of two streams never share one, and graphs of
-one stream never run at the same time.
+all its graphs on one stream: cuBLAS keeps a workspace per stream, and graphs that share one must not run at once.
 """
 
 from collections import deque
@@ -95,7 +94,7 @@ class CudaGraph:
     """`body` captured as a CUDA graph: a function that reads and writes tensors in place, without arguments or result.
 
     `state` lists all tensors that it changes; they keep their values during the capture. Only one graph can be captured
-    at a time in a process. Each graph has its own memory pool. Graphs of one stream are released together: PyTorch frees
+    at a time in a process. Each graph has its own memory pool. Release the graphs of one stream together: PyTorch frees
     the stream's cuBLAS workspace with the first of them (pytorch issue 193402).
     """
 
@@ -110,8 +109,12 @@ class CudaGraph:
                 body()
                 for tensor, value in zip(changed, before, strict=True):
                     tensor.copy_(value)
-            with stream.capture(self._graph):
-                body()
+            try:
+                with stream.capture(self._graph):
+                    body()
+            except BaseException:
+                self._graph.reset()
+                raise
 
     def __call__(self) -> None:
         """Submit the graph to its stream."""

@@ -37,8 +37,7 @@ def is_captured(engine: str, device: torch.device) -> bool:
 def choose_memory_format(requested: str, precision: str, device: torch.device) -> torch.memory_format:
     """Return the memory format of a net's maps; `auto` is channels-last where the arithmetic gains by it.
 
-    cuDNN's tensor cores (tf32, bf16) work channels-last. In float32 it is slower on CUDA (pytorch issue 44943); on a CPU it
-    is faster.
+    cuDNN's tensor cores (tf32, bf16) work channels-last; in float32 it is slower on CUDA (pytorch issue 44943).
     """
     if requested == "auto":
         requested = "contiguous" if device.type == "cuda" and precision == "fp32" else "channels_last"

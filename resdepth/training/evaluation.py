@@ -11,8 +11,8 @@ from resdepth.training.cuda import CudaGraph, Stream
 class Evaluation:
     """Evaluates a net on the `train` or `test` split: `start` submits the work to the device, `result` waits for it.
 
-    With `is_captured`, full batches are replayed as a CUDA graph once `capture` was called. `start` and `result` must be
-    called while the run's stream is the current one.
+    With `is_captured`, full batches are replayed as a CUDA graph once `capture` was called. Call `start` and `result`
+    while the run's stream is the current one.
     """
 
     def __init__(

@@ -1,5 +1,6 @@
 """Stochastic gradient descent with momentum and weight decay."""
 
+from collections.abc import Iterable
 from functools import partial
 
 import torch
@@ -68,11 +69,11 @@ class SGD:
     def step(self) -> None:
         """Update all parameters by their gradients."""
         if self._copies:
-            gradients = [copy.grad for copy in self._copies.values()]
-            torch._foreach_copy_([master.grad for master in self.masters.values()], gradients)
+            # Of PyTorch's operations on lists of tensors ("foreach"), which have no public names, the one that casts.
+            torch._foreach_copy_(_gradients(self.masters.values()), _gradients(self._copies.values()))
         for (parameters, decay), momenta in zip(self.groups, self._momenta, strict=True):
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            _update(parameters, gradients, list(momenta), lr=self.lr, momentum=self._momentum, weight_decay=decay)
+            momentum, rate = self._momentum, self.lr
+            _update(parameters, _gradients(parameters), list(momenta), lr=rate, momentum=momentum, weight_decay=decay)
         self.cast_masters()
 
     @torch.no_grad()
@@ -80,3 +81,7 @@ class SGD:
         """Copy the masters into the bfloat16 parameters, after the masters were changed."""
         if self._copies:
             torch._foreach_copy_(list(self._copies.values()), list(self.masters.values()))
+
+
+def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]

@@ -80,8 +80,9 @@ class Trainer:
     def close(self) -> None:
         """Wait for the device, then free the captured graphs: only then may others use their memory and the stream."""
         self.stream.synchronise()
-        for captured in (self.step, *self._evaluations.values()):
-            captured.release()
+        self.step.release()
+        for evaluation in self._evaluations.values():
+            evaluation.release()
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return all tensors of the training state, by name: the net's in float32, and momentum.0, momentum.1, ..."""

@@ -1,8 +1,8 @@
 """Stand-ins for CUDA's streams, events and graphs, with which the CUDA path runs on a CPU.
 
 Work is done at once, but an event says so only after a few queries. What is recorded into a graph is the operators that
-PyTorch dispatches, with the tensors that they read and wrote; a replay runs them again on these tensors, at fixed addresses
-as CUDA does. What CUDA would not survive is noted in `faults`.
+PyTorch dispatches, with the tensors that they read and wrote; a replay runs them again on these tensors, at fixed
+addresses as CUDA does. What CUDA would not survive is noted in `faults`.
 """
 
 import contextlib
@@ -95,7 +95,9 @@ class Recording(TorchDispatchMode):
     def replay(self):
         for operator, args, kwargs, result in self.operators:
             again = operator(*args, **kwargs)
-            inputs = {tensor.untyped_storage().data_ptr() for tensor in tree_leaves((args, kwargs)) if is_tensor(tensor)}
+            inputs = {
+                tensor.untyped_storage().data_ptr() for tensor in tree_leaves((args, kwargs)) if is_tensor(tensor)
+            }
             for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
                 # Views and results in place are there already.
                 if is_tensor(old) and old.numel() and old.untyped_storage().data_ptr() not in inputs:
@@ -114,7 +116,7 @@ def is_tensor(value):
 
 
 class FakeCuda:
-    """What `torch.cuda` is to `resdepth.training.cuda`. `install` makes every run on the CPU a captured run on a stream."""
+    """Stands for `torch.cuda` in `resdepth.training.cuda`. `install` makes runs on the CPU captured runs on streams."""
 
     def __init__(self):
         self.faults, self.graphs, self.streams, self.waits = [], [], [], Counter()

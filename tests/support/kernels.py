@@ -6,10 +6,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # Views and allocations launch nothing.
-_FREE = frozenset(
-    "alias as_strided detach empty empty_like empty_strided expand permute select slice split t transpose "
-    "unbind unsqueeze view _unsafe_view".split()
-)
+_FREE = {
+    *("alias", "as_strided", "detach", "empty", "empty_like", "empty_strided", "expand", "permute", "select", "slice"),
+    *("split", "t", "transpose", "unbind", "unsqueeze", "view", "_unsafe_view"),
+}
 # What launches another number than one, as a function of the operator's arguments.
 _LAUNCHES = {
     "convolution": lambda args: 1 if args[2] is None else 2,  # a bias is added by a kernel of its own

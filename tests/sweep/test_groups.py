@@ -3,6 +3,7 @@
 import pytest
 from support.runs import TINY, train_here
 
+from resdepth.cli.printing import print_concurrency
 from resdepth.sweep import groups
 from resdepth.sweep.groups import make_groups
 from resdepth.sweep.plan import make_plan
@@ -48,3 +49,28 @@ def test_no_more_run_at_once_than_the_memory_holds(monkeypatch, tmp_path):
     assert make_groups(plan)[0].concurrency == 1
     monkeypatch.setattr(groups.devices, "free_memory", lambda _: 2 * one)
     assert make_groups(plan)[0].concurrency == 2
+    group = make_groups(plan)[0]
+    assert (group.wanted, group.fitting) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "concurrency", "line"),
+    [
+        ("runs_per_job=auto", 3, "3 runs at once instead of 8: the free memory holds no more.\n"),
+        (
+            "runs_per_job=8",
+            8,
+            "runs_per_job=8: the free memory is expected to hold 3; a run that finds none fails, the others go on.\n",
+        ),
+        ("runs_per_job=2", 2, ""),
+    ],
+)
+def test_a_sweep_whose_runs_do_not_all_fit_says_how_many_do(words, concurrency, line, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(groups, "cores", lambda: 8)
+    plan = make_plan(["depth=8,14,20,26", words, "device=cpu", f"results={tmp_path}"])
+    sizes = sorted((run.estimated_memory_bytes for run in plan.runs), reverse=True)
+    monkeypatch.setattr(groups.devices, "free_memory", lambda _: sum(sizes[:3]))
+    made = make_groups(plan)
+    assert made[0].concurrency == concurrency
+    print_concurrency(made)
+    assert capsys.readouterr().out == line

@@ -52,10 +52,10 @@ def test_a_launcher_with_processes_of_its_own_does_the_same():
 def test_one_failed_run_does_not_stop_the_others(monkeypatch):
     original = resdepth.sweep.run.Trainer
 
-    def breaks_on_plain(config, data):
+    def breaks_on_plain(config, data, stream):
         if config.variant == "plain":
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
-        return original(config, data)
+        return original(config, data, stream)
 
     monkeypatch.setattr(resdepth.sweep.run, "Trainer", breaks_on_plain)
     plain, residual = execute_here("depth=8", *TINY)

@@ -1,14 +1,18 @@
 """What would fail, and how long it takes, known before the first run."""
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.runs import execute_here
 
-import resdepth.sweep.preflight
-import resdepth.sweep.run
+import resdepth.sweep.groups
 from resdepth.errors import ConfigError
-from resdepth.sweep.plan import make_plan
+from resdepth.sweep import preflight as preflight_module
+from resdepth.sweep.launch import launch
+from resdepth.sweep.observer import Observer
+from resdepth.sweep.plan import make_plan, make_specs
 from resdepth.sweep.preflight import estimate_seconds, preflight
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -32,17 +36,74 @@ def test_what_only_device_or_data_can_tell_is_found_before_the_first_run(words, 
     assert not list(Path().iterdir())
 
 
-def test_the_estimate_grows_with_depth_and_length(monkeypatch):
-    monkeypatch.setattr(resdepth.sweep.preflight, "_step_seconds", lambda _: 0.01)
+@pytest.fixture
+def measured(monkeypatch):
+    """What the estimate times: (engine, precision, at once). A step takes 1 ms a layer, of several at once a third."""
+    asked = []
 
-    def seconds(*words):
-        return estimate_seconds(preflight(make_plan(["variant=plain", "device=cpu", *words])))
+    def measure(spec, count):
+        asked.append((spec.config.engine, spec.config.precision, count))
+        return preflight_module._Probe({8: 0.008, 20: 0.020}, 3.0 if count > 1 else 1.0)
 
-    assert seconds("depth=8") == pytest.approx(0.01 * 12 * 20)
-    assert seconds("depth=8", "recipe.epochs=2000") == pytest.approx(1 * 12 * 20)
-    assert seconds("depth=8,8", "seed=0,1") == pytest.approx(2 * seconds("depth=8"))
-    assert seconds("depth=56") == pytest.approx(10.5 * seconds("depth=8"), rel=0.01)
+    monkeypatch.setattr(preflight_module, "_measure", measure)
+    return asked
+
+
+def estimate(*words, groups=None):
+    ready = preflight(make_plan(["variant=plain", "device=cpu", *words]))
+    return estimate_seconds(replace(ready, groups=groups(ready.groups)) if groups else ready)
+
+
+def test_the_estimate_grows_with_depth_and_length(measured, monkeypatch):
+    monkeypatch.setattr(resdepth.sweep.groups, "cores", lambda: 2)
+    epoch = 12 * 20  # steps
+    assert estimate("depth=8") == pytest.approx(0.008 * epoch)
+    assert estimate("depth=8", "recipe.epochs=2000") == pytest.approx(0.008 * 12 * 2000)
+    assert estimate("depth=110") == pytest.approx(0.110 * epoch)
+    # Two processes of one thread each: no run waits for the other.
+    assert estimate("depth=8", "seed=0,1") == pytest.approx(0.008 * epoch)
+    assert estimate("depth=8,110", "seed=0,1") == pytest.approx((0.008 + 0.110) * epoch)
+    assert estimate("depth=8,110") == pytest.approx(0.110 * epoch)  # no less than the longest
+
+
+def test_runs_at_once_on_a_gpu_take_what_the_probe_has_gained(measured, monkeypatch):
+    """On a GPU the runs share a process: here a group that is said to."""
+    monkeypatch.setattr(resdepth.sweep.groups.Group, "uses_processes", False)
+    epoch = 12 * 20
+    words = ("depth=56", "seed=0,1,2,3,4,5,6,7", "runs_per_job=8")
+    assert estimate(*words) == pytest.approx(8 * 0.056 * epoch / 3)
+    assert measured == [("auto", "fp32", 8)]
+    # A long run beside short ones is not shortened by them.
+    assert estimate("depth=8,110", "runs_per_job=2") == pytest.approx(0.110 * epoch)
+
+
+def test_the_engine_that_will_run_is_timed_once_for_runs_of_one_kind(measured):
+    estimate("depth=8,14", "seed=0,1", "engine=compiled", "precision=fp32,bf16", "runs_per_job=1")
+    assert measured == [("compiled", "fp32", 1), ("compiled", "bf16", 1)]
 
 
 def test_the_estimate_is_timed_on_the_device():
     assert 0 < estimate_seconds(preflight(make_plan(["depth=8", "device=cpu"]))) < 3600
+
+
+def test_a_probe_times_the_smaller_net_alone_and_several_at_once():
+    (spec,) = make_specs(["depth=56", "variant=plain", "device=cpu", "runs_per_job=1"])
+    probe = preflight_module._measure(spec, 2)
+    assert list(probe.seconds) == [8, 20]
+    assert 1.0 <= probe.gain < 3.0  # in one process on a CPU they take turns
+    assert probe.seconds[8] < probe.seconds[20] < probe.step_seconds(56)
+    assert probe.step_seconds(20) == pytest.approx(probe.seconds[20])
+
+
+@pytest.mark.gpu
+def test_the_estimate_on_a_gpu_is_near_the_time_taken(tmp_path, measurement):
+    words = ("depth=20,56", "recipe.epochs=10", "device=cuda", f"results={tmp_path}")
+    ready = preflight(make_plan(words))
+    started = time.perf_counter()
+    estimated = estimate_seconds(ready)
+    asked = time.perf_counter() - started
+    started = time.perf_counter()
+    assert {o.state for o in launch(ready, Observer)} == {"finished"}
+    taken = time.perf_counter() - started
+    measurement(f"estimate: {estimated:.1f} s, known after {asked:.1f} s; the sweep took {taken:.1f} s")
+    assert taken / 4 < estimated < 4 * taken

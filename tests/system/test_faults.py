@@ -201,10 +201,10 @@ def test_a_net_too_wide_for_the_memory_fails_and_the_others_are_trained(tmp_path
 
 
 def test_a_gpu_without_memory_fails_its_run_and_the_others_are_trained(tmp_path, monkeypatch):
-    def runs_out_on_plain(config, data):
+    def runs_out_on_plain(config, data, stream):
         if config.variant == "plain":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
-        return training(config, data)
+        return training(config, data, stream)
 
     training = resdepth.sweep.run.Trainer
     monkeypatch.setattr(resdepth.sweep.run, "Trainer", runs_out_on_plain)

@@ -90,7 +90,11 @@ def test_a_captured_run_has_the_rows_of_an_eager_one(variant, precision, cuda, m
     recipe = replace(SHORT, eval_clean=True, eval_every=2, epochs=4)
     trainer = training(variant, recipe=recipe, precision=precision)
     captured = rows(trainer.epochs())
-    assert [graph.replays for graph in cuda.graphs] == [16, 2, 2]  # the step, both evaluations (100 images are one batch)
+    assert [graph.replays for graph in cuda.graphs] == [
+        16,
+        2,
+        2,
+    ]  # the step, both evaluations (100 images are one batch)
     assert {graph.stream for graph in cuda.graphs} == {cuda.streams[0]}
     assert cuda.waits == {(cuda.streams[0], cuda.default): 4}
     trainer.close()

@@ -1,12 +1,13 @@
 """Engines: however a step is executed, it is the same step."""
 
 import itertools
+import shutil
 
 import pytest
 import torch
 from support.commands import forked_command
 from support.runs import rows
-from support.trainers import CPU, SHORT, on_gpu, train_steps, training
+from support.trainers import CPU, SHORT, evaluate, on_gpu, train_steps, training
 from torch._dynamo import testing
 
 from resdepth import device as devices
@@ -116,6 +117,32 @@ def test_compiled_blocks_have_the_eager_ones_gradients(monkeypatch):
     reference = gradients(training(depth=14), torch.float64)
     assert distance(gradients(training(depth=14, engine="compiled")), reference) < 1e-5
     assert training(engine="compiled").net.call_block is not Block.__call__
+
+
+def test_an_evaluation_never_calls_a_compiled_block():
+    t = training()
+    t.net.call_block = lambda *_: pytest.fail("a block was called as in training")
+    assert evaluate(t.net, t.data, "test")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
+@pytest.mark.parametrize(
+    ("variant", "precision", "most"),
+    # In bfloat16 the rounding of eager steps is 0.1 to 0.3; inductor rounds less often.
+    [("plain", "float64", 1e-10), ("residual", "float64", 1e-10), ("residual", "bf16", 0.3)],
+)
+def test_blocks_compiled_by_inductor_have_the_eager_gradients_of_float64(variant, precision, most):
+    torch._dynamo.reset()
+    engine._compiled.cache_clear()
+    reference = gradients(training(variant), torch.float64)
+    if precision == "float64":
+        compiled = gradients(training(variant, engine="compiled"), torch.float64)
+    else:
+        compiled = gradients(training(variant, engine="compiled", precision=precision))
+        eager = distance(gradients(training(variant, precision=precision)), reference)
+        assert distance(compiled, reference) < 1.5 * eager
+    assert distance(compiled, reference) < most
 
 
 @pytest.mark.parametrize("variant", ["plain", "residual"])

@@ -1,8 +1,10 @@
 """Kernels of a training step, counted on the CPU from the operators that it dispatches."""
 
 import pytest
+import torch
 from support.kernels import KernelCounter
-from support.trainers import train_steps, training
+from support.trainers import on_gpu, train_steps, training
+from torch.profiler import ProfilerActivity, profile
 
 
 def kernels(depth, precision, **keys):
@@ -38,3 +40,18 @@ def test_what_a_step_launches_beside_its_blocks_is_counted():
 def test_native_batch_norm_takes_four_kernels_and_three_backward():
     usual, native = kernels(8, "fp32"), kernels(8, "fp32", native_batch_norm=True)
     assert native.total - usual.total == 7 * (3 + 2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_step_on_a_gpu_launches_the_kernels_that_are_counted(precision, measurement):
+    # tf32 launches as many as fp32, and a CPU has none.
+    counted = kernels(20, "fp32" if precision == "tf32" else precision).total
+    t = on_gpu(depth=20, precision=precision, engine="eager")
+    train_steps(t, 3)
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        t.step()
+        torch.cuda.synchronize()
+    launched = sum(event.device_type is torch.autograd.DeviceType.CUDA for event in profiled.events())
+    measurement(f"kernels of a step of residual-20, {precision}: {launched} launched, {counted} counted on a CPU")
+    assert launched == pytest.approx(counted, rel=0.15)

@@ -87,7 +87,9 @@ def test_half_is_autocast_bit_for_bit_with_two_casts_a_step_instead_of_two_a_lay
         with torch.autocast("cpu", dtype=torch.bfloat16):
             theirs(x)
         # The classifier computes in float32, outside autocast.
-        torch.nn.functional.linear(pooled[-1], theirs.classifier.weight, theirs.classifier.bias).square().sum().backward()
+        torch.nn.functional.linear(
+            pooled[-1], theirs.classifier.weight, theirs.classifier.bias
+        ).square().sum().backward()
         other.step()
     trained = {**dict(ours.named_parameters()), **one.masters}
     for name, parameter in theirs.named_parameters():

@@ -1,0 +1,88 @@
+"""Blocks compiled in parallel processes (engine=compiled), before the process that trains needs them.
+
+torch.compile takes many seconds for each shape of block. Here each shape is compiled in a process of its own, into
+PyTorch's cache on disk, from which the training process then loads it; meanwhile its other runs go on.
+
+PyTorch's keys of that cache hold the name of the first module that has imported torch (pickle's way to store a memory
+format): in the program `resdepth.device`, and in these processes too, because this module does not import torch itself.
+"""
+
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from resdepth import device as devices
+from resdepth.config.schema import RunConfig
+from resdepth.data.dataset import Shape
+from resdepth.data.device_data import to_device
+from resdepth.data.synthetic import random_dataset
+from resdepth.host import cores
+from resdepth.models.size import blocks_per_stage
+from resdepth.training.engine import block_forward
+from resdepth.training.timing import begin_epoch
+from resdepth.training.trainer import Trainer
+
+_MAX_DEPTH = 14  # two blocks per stage: a net of that depth has every shape of block
+# Kinds of nets whose blocks are being compiled, and those whose blocks were.
+_in_progress: set[str] = set()
+_done: set[str] = set()
+
+
+def compile_blocks(trainer: Trainer) -> Iterator[None]:
+    """Have the trainer's blocks compiled, once per process and kind of net; yield as long as that takes.
+
+    A failure is left to the first step, which compiles what is missing and raises.
+    """
+    config = replace(trainer.config, depth=min(trainer.config.depth, _MAX_DEPTH), seed=0)
+    is_compiled = trainer.engine == "compiled" and not config.gradient_checkpointing
+    if not is_compiled or multiprocessing.current_process().daemon:  # a daemon may not have processes of its own
+        return
+    channels, height, width = trainer.data.train.images.shape[1:]
+    shape = Shape(channels, height, width, trainer.data.classes, trainer.schedule.batch_size)
+    key = repr((config.depth, config.variant, config.model, config.precision, trainer.net.memory_format, shape))
+    while key in _in_progress:
+        yield  # by another run
+    if key in _done:
+        return
+    _in_progress.add(key)
+    waiting, active = _distinct_blocks(config.depth), list[BaseProcess]()
+    settings = (config, shape, max(1, cores() // len(waiting)), devices.thread_count())
+    start = multiprocessing.get_context("spawn").Process
+    try:
+        while waiting or active:
+            while waiting and len(active) < cores():
+                active.append(start(target=_compile, args=(waiting.pop(), *settings), daemon=True))
+                active[-1].start()
+            active = [process for process in active if process.is_alive()]
+            yield
+        _done.add(key)
+    finally:
+        _in_progress.discard(key)
+        for process in active:
+            process.kill()
+
+
+def _distinct_blocks(depth: int) -> list[int]:
+    """Return the numbers of the blocks of different shapes: the first of each stage, and its second if that differs."""
+    n = blocks_per_stage(depth)
+    return [0, n, 2 * n] + ([n + 1, 2 * n + 1] if n > 1 else [])
+
+
+def _compile(number: int, config: RunConfig, shape: Shape, share: int, threads: int) -> None:
+    """Train a net for one step with one compiled block; the function that a process executes."""
+    # Each process would start as many compilers as there are cores.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(share))
+    device, recipe = devices.resolve(config.device), config.recipe
+    devices.set_precision(config.precision, device)
+    data = to_device(random_dataset(shape, shape.train_images), recipe.normalise, recipe.pad, device)
+    trainer = Trainer(replace(config, engine="eager"), data)
+    compiled, chosen = block_forward("compiled", recompute=False), trainer.net.blocks[number]
+    trainer.net.call_block = lambda block, a: compiled(block, a) if block is chosen else block(a)
+    with devices.threads(threads), Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+        begin_epoch([trainer])
+        trainer.step()
+        trainer.close()

@@ -1,0 +1,144 @@
+"""Blocks compiled in parallel processes: once for all runs of a process, while the other runs go on."""
+
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from support.commands import ROOT
+from support.cuda import FakeCuda
+from support.runs import Order
+from support.trainers import training
+
+from resdepth.sweep import compilation
+from resdepth.sweep import run as run_module
+from resdepth.sweep.compilation import compile_blocks
+from resdepth.sweep.plan import make_plan
+from resdepth.sweep.run import train_interleaved
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_compiled_yet(monkeypatch):
+    monkeypatch.setattr(compilation, "_in_progress", set())
+    monkeypatch.setattr(compilation, "_done", set())
+
+
+@pytest.mark.parametrize(("depth", "blocks"), [(8, {0, 1, 2}), (14, {0, 2, 3, 4, 5}), (20, {0, 3, 4, 6, 7})])
+def test_every_shape_of_block_is_compiled_once(depth, blocks):
+    assert set(compilation._distinct_blocks(depth)) == blocks
+    t = training(depth=depth)
+    shapes = {}
+    for number, block in enumerate(t.net.blocks):
+        block.conv1.register_forward_pre_hook(lambda _, x, n=number: shapes.setdefault(n, tuple(x[0].shape)) and None)
+    next(t.epochs())
+    kinds = {number: (shapes[number], tuple(t.net.blocks[number].conv1.weight.shape)) for number in shapes}
+    assert {kinds[number] for number in blocks} == set(kinds.values())
+    assert len({kinds[number] for number in blocks}) == len(blocks)
+
+
+@pytest.mark.parametrize("keys", [{"engine": "eager"}, {"engine": "compiled", "gradient_checkpointing": True}])
+def test_what_is_not_compiled_does_not_wait(keys):
+    assert list(compile_blocks(training(**keys))) == []
+
+
+def test_an_interrupted_compilation_leaves_no_process_and_is_begun_again():
+    waiting = compile_blocks(training(engine="compiled"))
+    next(waiting)
+    started = multiprocessing.active_children()
+    assert started
+    waiting.close()
+    for process in started:
+        process.join(5)
+        assert not process.is_alive()
+    assert compilation._in_progress == compilation._done == set()
+
+
+def test_a_second_run_of_its_kind_waits_for_the_first_and_starts_no_processes():
+    compiled = training(engine="compiled")
+    first, second = compile_blocks(compiled), compile_blocks(training(engine="compiled", seed=3))
+    next(first)
+    children = set(multiprocessing.active_children())
+    next(second)
+    assert set(multiprocessing.active_children()) == children
+    compilation._done.update(compilation._in_progress)
+    first.close()
+    assert list(second) == []
+
+
+def test_other_runs_go_on_while_the_blocks_of_one_are_compiled(tmp_path, monkeypatch):
+    fake = FakeCuda().install(monkeypatch)
+
+    def compile_slowly(trainer):
+        if trainer.config.variant == "plain":
+            yield from [None] * 500
+
+    monkeypatch.setattr(run_module, "compile_blocks", compile_slowly)
+    order = Order()
+    words = ("depth=8", "recipe.epochs=3", "data.limit=60", "recipe.batch_size=20", "device=cpu")
+    outcomes = train_interleaved(make_plan([*words, f"results={tmp_path}"]).runs, 2, order)
+    assert [o.state for o in outcomes] == ["finished"] * 2
+    assert fake.faults == []
+    runs = [event for event in order.heard if event[0] != "on_start"]
+    assert [event[0] for event in runs[:4]] == ["on_epoch"] * 3 + ["on_end"]  # of the residual net
+    assert {event[0] for event in order.heard[:2]} == {"on_start"}
+
+
+# Loads torch as the command does, through resdepth.device.
+PROGRAM = """
+import time
+
+if __name__ == "__main__":
+    from resdepth import device as devices
+
+    import torch
+    from support.trainers import train_steps, training
+    from torch._dynamo.utils import counters
+
+    from resdepth.sweep.compilation import compile_blocks
+
+    devices.set_precision("fp32", torch.device("cpu"))
+    t = training(depth=8, engine="compiled")
+    for _ in compile_blocks(t):
+        time.sleep(0.01)
+    train_steps(t, 2)
+    hits = counters["inductor"]["fxgraph_cache_hit"], counters["inductor"]["fxgraph_cache_miss"]
+    frames = counters["stats"]["unique_graphs"]
+    train_steps(training(depth=8, engine="compiled", seed=1), 1)
+    print(*hits, frames, counters["stats"]["unique_graphs"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
+def test_the_training_process_loads_what_the_others_have_compiled_and_a_second_run_compiles_nothing(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    environment = os.environ | {
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": f"{ROOT}:{ROOT}/tests",
+    }
+    words = [sys.executable, script]
+    started = time.perf_counter()
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    hits, misses, graphs, graphs_after = map(int, done.stdout.split())
+    assert (hits, misses) == (6, 0), time.perf_counter() - started  # three shapes, forward and backward
+    assert graphs == graphs_after == 3
+
+
+@pytest.mark.gpu
+def test_the_first_compiled_step_on_a_gpu_comes_within_90_seconds(tmp_path, measurement):
+    import pandas as pd
+
+    command = [sys.executable, "-m", "resdepth", "bench", "depth=56", "variant=residual", "data=cifar10", "device=cuda"]
+    command += ["engine=compiled", "precision=tf32", "--no-usual", "--out", tmp_path / "bench"]
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    (row,) = pd.read_csv(tmp_path / "bench" / "bench.csv").to_dict("records")
+    measurement(
+        f"first compiled step of residual-56: after {row['first_step_seconds']:.0f} s with nothing in the cache"
+    )
+    assert row["first_step_seconds"] < 90
