@@ -28,7 +28,8 @@ class DeviceData:
 
     mean (C, H, W) for `pixel_mean`, else (C, 1, 1); deviation (C, 1, 1). `padded` holds the training images padded with
     `pad` zeros on each side, one row of C channels per pixel: (N * H' * W', C) uint8. `padded_mean` (H' * W', C) is
-    zero in the padding.
+    zero in the padding. `row_starts` (H, 1) and `columns` (2, W), mirrored in its second row, are a crop's positions in
+    a padded image.
     """
 
     train: DeviceSplit
@@ -39,10 +40,12 @@ class DeviceData:
     pad: int
     padded: Tensor
     padded_mean: Tensor
+    row_starts: Tensor
+    columns: Tensor
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Normalise pixels: (N, C, H, W) uint8 -> float32 of the same shape."""
-        return (pixels.float() / 255 - self.mean) / self.deviation
+        return (pixels / 255 - self.mean) / self.deviation
 
     def minibatch(self, order: Tensor) -> tuple[Tensor, Tensor]:
         """Return the minibatch of one step of `draw_order`, cropped and mirrored. He et al. 2015, section 4.2.
@@ -50,14 +53,12 @@ class DeviceData:
         order (4, N) int64 -> images (N, C, H, W) float32, channels-last, and labels (N,) int64. The padding is zero
         after the mean is subtracted.
         """
-        height, width = self.train.images.shape[2:]
-        index, row, column, flip = order[:, :, None, None]
-        x = torch.arange(width, device=order.device)
-        x = column + torch.where(flip != 0, width - 1 - x, x)
-        y = row + torch.arange(height, device=order.device)[:, None]
-        position = y * (width + 2 * self.pad) + x  # (N, H, W), in the flattened padded image
-        pixels = self.padded[index * len(self.padded_mean) + position]
-        images = (pixels.float() / 255 - self.padded_mean[position]) / self.deviation.flatten()
+        index, row, column, _ = order[:, :, None, None]
+        x = column + self.columns.index_select(0, order[3])[:, None]
+        y = torch.add(self.row_starts, row, alpha=self.columns.shape[1] + 2 * self.pad)
+        position = y + x  # (N, H, W), in the flattened padded image
+        pixels = self.padded[torch.add(position, index, alpha=len(self.padded_mean))]
+        images = (pixels / 255 - self.padded_mean[position]) / self.deviation.flatten()
         return images.permute(0, 3, 1, 2), self.train.labels[order[0]]
 
 
@@ -66,7 +67,11 @@ def to_device(data: Dataset, normalise: str, pad: int, device: torch.device) -> 
     mean, deviation = (torch.from_numpy(part.astype(np.float32)).to(device) for part in _statistics(data, normalise))
     train, test = _move(data.train, device), _move(data.test, device)
     padded, padded_mean = _pad(train.images, pad), _pad(mean.expand(1, *train.images.shape[1:]), pad)
-    return DeviceData(train, test, data.classes, mean, deviation, pad, padded, padded_mean)
+    height, width = train.images.shape[2:]
+    row_starts = torch.arange(height, device=device)[:, None] * (width + 2 * pad)
+    columns = torch.arange(width, device=device)
+    columns = torch.stack([columns, columns.flip(0)])
+    return DeviceData(train, test, data.classes, mean, deviation, pad, padded, padded_mean, row_starts, columns)
 
 
 def _move(split: Split, device: torch.device) -> DeviceSplit:

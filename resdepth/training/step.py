@@ -34,6 +34,7 @@ class Step:
         self._position = torch.zeros(1, dtype=torch.int64, device=device)
         self._loss_sum = torch.zeros((), device=device)
         self._error_count = torch.zeros((), dtype=torch.int64, device=device)
+        self._one = torch.ones((), device=device)
         self._is_captured = is_captured
         self._graph: CudaGraph | None = None
 
@@ -71,11 +72,11 @@ class Step:
 
     def _body(self) -> None:
         x, y = self._data.minibatch(self._order.index_select(0, self._position)[0])
-        self.optimiser.lr.copy_(self._rates.index_select(0, self._position)[0])
+        torch.index_select(self._rates, 0, self._position, out=self.optimiser.lr.view(1))
         self.optimiser.zero_grad()
         logits = self.net(x)
         loss = F.cross_entropy(logits, y)
-        loss.backward()
+        loss.backward(self._one)
         self.optimiser.step()
         self._loss_sum += loss.detach() * len(y)
         self._error_count += (logits.detach().argmax(dim=1) != y).sum()

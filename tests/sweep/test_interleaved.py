@@ -176,9 +176,9 @@ def test_on_a_gpu_runs_share_no_stream_and_have_the_rows_of_runs_alone(tmp_path,
 def test_on_a_gpu_a_run_without_memory_ends_alone_and_its_memory_is_free_again(tmp_path, measurement):
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + 3 * 2**30) / total))
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + 2 * 2**30) / total))
     try:
-        words = ("depth=20", "variant=plain", "model.width=16,24,1024,32", "recipe.epochs=2", "device=cuda")
+        words = ("depth=20", "variant=plain", "model.width=16,24,512,32", "recipe.epochs=2", "device=cuda")
         outcomes = execute_here(*words, "runs_per_job=4", f"results={tmp_path}")
         assert [o.state for o in outcomes] == ["finished", "finished", "failed", "finished"]
         assert outcomes[2].message.startswith("out of memory on the device; use runs_per_job=2")
