@@ -100,6 +100,17 @@ def test_an_experiments_axes_can_be_overridden():
     assert {c.depth for c in configs("experiment=he2015_figure6", "depth=8")} == {8}
 
 
+@pytest.mark.parametrize("experiment", ["he2015_figure1", "he2015_figure6", "he2015_1202", "he2015_shortcuts"])
+def test_the_papers_sweeps_are_in_tf32_which_can_be_overridden(experiment):
+    assert {c.precision for c in configs(f"experiment={experiment}")} == {"tf32"}
+    assert {c.precision for c in configs(f"experiment={experiment}", "precision=fp32")} == {"fp32"}
+
+
+def test_elsewhere_fp32_is_the_default():
+    assert {c.precision for c in (*configs(), *configs("data=cifar10"), *configs("experiment=digits"))} == {"fp32"}
+    assert {c.precision for c in configs("experiment=he2015_precision")} == {"fp32", "tf32", "bf16"}
+
+
 def test_epochs_take_the_place_of_iterations_and_the_other_way_round():
     for words, expected in ((["recipe=cifar10", "recipe.epochs=1"], (1, None)), (["recipe.iterations=9"], (None, 9))):
         assert {(c.recipe.epochs, c.recipe.iterations) for c in configs(*words)} == {expected}

@@ -70,3 +70,22 @@ def test_final_rows_are_the_last_of_each_run_not_the_best(tmp_path):
     write_run(tmp_path, train_error=70.0)
     (row,) = last_epochs(load_results(tmp_path)).to_dict("records")
     assert (row["epoch"], row["train_error"], row["seconds"]) == (2, 70.0, 1.0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_title_says_the_precision_once(precision, tmp_path):
+    write_run(tmp_path, precision=precision)
+    (found,) = comparisons(load_results(tmp_path))
+    assert found.title == f"digits, recipe digits (rate 0.02, 2 epochs), {precision}, seed 0"
+
+
+def test_precisions_are_compared_and_each_title_says_its_own(tmp_path):
+    for precision in ("fp32", "tf32"):
+        write_run(tmp_path / "results", precision=precision, name=precision)
+    for folder in (tmp_path / "results").iterdir():  # as one experiment, whose directories say the precision
+        (run,) = folder.iterdir()
+        (tmp_path / "one").mkdir(exist_ok=True)
+        run.rename(tmp_path / "one" / f"{run.name},precision={folder.name}")
+    found = comparisons(load_results(tmp_path / "one"))
+    assert [c.label for c in found] == ["precision=fp32", "precision=tf32"]
+    assert [c.title.count("32") for c in found] == [1, 1]

@@ -27,7 +27,7 @@ def test_the_verdict_says_which_variant_trains_worse_and_by_how_much(tmp_path):
     text = verdict(one_comparison(tmp_path))
     assert "plain: 110 layers train 89 points worse than 20 (89.5 % against 0.5 %)" in text
     assert "residual: 110 layers train no worse than 20 (0.5 % against 0.2 %)" in text
-    assert "digits, recipe digits (rate 0.02, 2 epochs), seed 0" in text
+    assert "digits, recipe digits (rate 0.02, 2 epochs), fp32, seed 0" in text
 
 
 def test_the_verdict_can_be_better_and_needs_two_depths(tmp_path):
