@@ -66,7 +66,7 @@ def test_own_images_are_swept(tmp_path, images):
     np.savez(tmp_path / "mine.npz", **images)
     done = forked_command("sweep", "depth=8", "data=npz", "data.path=mine.npz", "recipe.epochs=2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "npz, recipe npz (rate 0.02, 2 epochs), seed 0" in done.stdout
+    assert "npz, recipe npz (rate 0.02, 2 epochs), fp32, seed 0" in done.stdout
 
 
 def test_plot_names_a_file_it_cannot_read_and_draws_the_rest(tmp_path):

@@ -18,6 +18,7 @@ VALUES = {
     "variant=plain,foo": "variant=foo: choose one of plain, residual",
     "seed=-1": "seed=-1: needs a number at least 0",
     "seed=1.5": "seed=1.5: needs a whole number",
+    "memory_format=nhwc": "memory_format=nhwc: choose one of auto, channels_last, contiguous",
     "device=gpu": "device='gpu': choose auto, cpu, cuda, cuda:N or mps",
     "runs_per_job=33": "runs_per_job='33': needs auto or a whole number from 1 to 32",
     "precision=fp16": "precision=fp16: choose one of fp32, tf32, bf16",
