@@ -43,10 +43,11 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
         return
     channels, height, width = trainer.data.train.images.shape[1:]
     shape = Shape(channels, height, width, trainer.data.classes, trainer.schedule.batch_size)
-    key = repr((config.depth, config.variant, config.model, config.precision, trainer.net.memory_format, shape))
+    kind = (config.variant, config.model, config.precision, trainer.net.memory_format, shape)
+    key = repr((config.depth, kind))
     while key in _in_progress:
         yield  # by another run
-    if key in _done:
+    if {key, repr((_MAX_DEPTH, kind))} & _done:
         return
     _in_progress.add(key)
     waiting, active = _distinct_blocks(config.depth), list[BaseProcess]()

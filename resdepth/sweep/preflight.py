@@ -20,8 +20,8 @@ from resdepth.training import engine
 from resdepth.training.timing import window_steps, windows
 from resdepth.training.trainer import Trainer
 
-# Depths that the estimate times, and how long it may measure each.
-_PROBE_DEPTHS = (8, 20)
+# The depths that the estimate times at most, and how long it may measure each.
+_SHALLOW, _DEEP = 8, 20
 _PROBE_SECONDS, _MAX_PROBE_WINDOWS = 0.5, 20
 _POLL_SECONDS = 0.01
 
@@ -97,40 +97,41 @@ class _Probe:
     gain: float
 
     def step_seconds(self, depth: int) -> float:
-        """Extend the line through the two depths: every block of a stage costs the same."""
-        (low, low_seconds), (high, high_seconds) = self.seconds.items()
-        slope = max(0.0, (high_seconds - low_seconds) / (high - low))
-        return low_seconds + slope * (depth - low)
+        """Extend the line through the depths measured: every block of a stage costs the same."""
+        low, high = min(self.seconds), max(self.seconds)
+        slope = max(0.0, (self.seconds[high] - self.seconds[low]) / max(1, high - low))
+        return self.seconds[low] + slope * (depth - low)
 
 
 def _group_seconds(group: Group, probes: dict[tuple[object, ...], _Probe]) -> float:
     """Estimate a group's time: of all its runs side by side, but no less than the longest takes alone."""
     count = min(group.concurrency, len(group.runs))
+    deep = min(_DEEP, max(run.config.depth for run in group.runs))
     alone, together = [], []
     for run in group.runs:
         c = run.config
         execution = (c.device, c.precision, c.engine, c.memory_format, c.native_batch_norm, c.gradient_checkpointing)
-        key = (*execution, c.model.width, replace(run.shape, train_images=0), run.schedule.batch_size, count)
+        key = (*execution, c.model.width, replace(run.shape, train_images=0), run.schedule.batch_size, count, deep)
         if key not in probes:
             with devices.threads(1 if group.uses_processes else None):
-                probes[key] = _measure(run, 1 if group.uses_processes else count)
+                probes[key] = _measure(run, deep, 1 if group.uses_processes else count)
         alone.append(probes[key].step_seconds(c.depth) * run.schedule.iterations)
         # A process for each run leaves no run waiting for another.
         together.append(alone[-1] / (count if group.uses_processes else probes[key].gain))
     return max(sum(together), *alone)
 
 
-def _measure(spec: RunSpec, count: int) -> _Probe:
-    """Time steps of two small nets, and of `count` of the smaller one at once."""
+def _measure(spec: RunSpec, deep: int, count: int) -> _Probe:
+    """Time steps of a net of 8 layers and of one of `deep`, and of `count` of the smaller one at once."""
     device, recipe, batch = devices.resolve(spec.config.device), spec.config.recipe, spec.schedule.batch_size
     devices.set_precision(spec.config.precision, device)
     window = window_steps(device.type)
     data = to_device(random_dataset(spec.shape, window * batch), recipe.normalise, recipe.pad, device)
     seconds, gain = {}, 1.0
-    for depth in _PROBE_DEPTHS:
+    for depth in dict.fromkeys((deep, _SHALLOW)):
         config = replace(spec.config, depth=depth)
         with contextlib.ExitStack() as stack:
-            number = count if depth == min(_PROBE_DEPTHS) else 1
+            number = count if depth == _SHALLOW else 1
             nets = [stack.enter_context(contextlib.closing(Trainer(config, data))) for _ in range(number)]
             for _ in compile_blocks(nets[0]):
                 time.sleep(_POLL_SECONDS)

@@ -132,6 +132,12 @@ def test_nothing_is_begun_after_the_minutes_and_what_is_left_out_says_so(slow):
     assert slow[0] <= 24 + 1
 
 
+def test_points_are_measured_in_the_order_of_their_rank(slow):
+    points = make_points(specs("depth=8,14,20"), [1], baseline=False)
+    points = [replace(point, rank=rank) for point, rank in zip(points, (2, 0, 1), strict=True)]
+    assert [cost.depth for _, cost in measure(points)] == [14, 20, 8]
+
+
 def test_without_minutes_everything_is_measured(slow):
     costs = list(measure(make_points(specs("depth=8,14,20"), [1], baseline=False)))
     assert [cost[1].note for cost in costs] == ["", "", ""]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from support.commands import ROOT
@@ -66,6 +67,25 @@ def test_a_second_run_of_its_kind_waits_for_the_first_and_starts_no_processes():
     compilation._done.update(compilation._in_progress)
     first.close()
     assert list(second) == []
+
+
+def test_a_net_of_one_block_per_stage_finds_its_blocks_among_those_of_a_deeper_one(monkeypatch):
+    started = []
+
+    class Done:
+        def __init__(self, args, **_):
+            started.append((args[1].depth, args[0]))
+
+        def start(self):
+            pass
+
+        def is_alive(self):
+            return False
+
+    monkeypatch.setattr(compilation.multiprocessing, "get_context", lambda _: SimpleNamespace(Process=Done))
+    for variant, depth in (("residual", 20), ("residual", 56), ("residual", 8), ("plain", 8)):
+        list(compile_blocks(training(variant, depth=depth, engine="compiled")))
+    assert sorted(started) == [(8, 0), (8, 1), (8, 2), *[(14, n) for n in (0, 2, 3, 4, 5)]]
 
 
 def test_other_runs_go_on_while_the_blocks_of_one_are_compiled(tmp_path, monkeypatch):

@@ -41,7 +41,7 @@ def measured(monkeypatch):
     """What the estimate times: (engine, precision, at once). A step takes 1 ms a layer, of several at once a third."""
     asked = []
 
-    def measure(spec, count):
+    def measure(spec, deep, count):
         asked.append((spec.config.engine, spec.config.precision, count))
         return preflight_module._Probe({8: 0.008, 20: 0.020}, 3.0 if count > 1 else 1.0)
 
@@ -88,11 +88,18 @@ def test_the_estimate_is_timed_on_the_device():
 
 def test_a_probe_times_the_smaller_net_alone_and_several_at_once():
     (spec,) = make_specs(["depth=56", "variant=plain", "device=cpu", "runs_per_job=1"])
-    probe = preflight_module._measure(spec, 2)
-    assert list(probe.seconds) == [8, 20]
+    probe = preflight_module._measure(spec, 20, 2)
+    assert sorted(probe.seconds) == [8, 20]
     assert 1.0 <= probe.gain < 3.0  # in one process on a CPU they take turns
     assert probe.seconds[8] < probe.seconds[20] < probe.step_seconds(56)
     assert probe.step_seconds(20) == pytest.approx(probe.seconds[20])
+
+
+def test_no_deeper_net_is_timed_than_will_be_trained():
+    (spec,) = make_specs(["depth=8", "variant=plain", "device=cpu"])
+    probe = preflight_module._measure(spec, 8, 1)
+    assert list(probe.seconds) == [8]
+    assert probe.step_seconds(8) == probe.seconds[8]
 
 
 @pytest.mark.gpu
