@@ -23,7 +23,7 @@ from resdepth.data.synthetic import random_dataset
 from resdepth.sweep import processes
 from resdepth.sweep.compilation import compile_blocks
 from resdepth.sweep.plan import RunSpec
-from resdepth.training.engine import choose
+from resdepth.training.engine import choose, choose_memory_format
 from resdepth.training.timing import begin_epoch, window_steps, windows
 from resdepth.training.trainer import Trainer
 
@@ -74,7 +74,7 @@ def make_points(specs: Sequence[RunSpec], at_once: Sequence[int], *, baseline: b
             rank = _rank(engine == main, engine == "compiled", count, at_once)
             found.append(Point(replace(spec, config=replace(config, engine=engine)), count, rank))
         if len(engines) > 1:
-            for switched, counts in _switches(config, at_once):
+            for switched, counts in _switches(config, device, at_once):
                 found += [Point(replace(spec, config=replace(switched, engine=main)), n, 5) for n in counts]
         usual = replace(spec, config=replace(config, precision=baseline_precision(device)))
         if baseline and not any(point.is_baseline and point.spec == usual for point in found):
@@ -89,10 +89,11 @@ def _rank(is_main: bool, is_compiled: bool, count: int, at_once: Sequence[int]) 
     return first + (0 if count == min(at_once) else 2 if is_main else 1)
 
 
-def _switches(config: RunConfig, at_once: Sequence[int]) -> Iterator[tuple[RunConfig, list[int]]]:
+def _switches(config: RunConfig, device: torch.device, at_once: Sequence[int]) -> Iterator[tuple[RunConfig, list[int]]]:
     """Yield the settings of the graph engine that only a measurement can choose, and how many runs at once tell it."""
     if config.memory_format == "auto":
-        other = "channels_last" if config.precision == "fp32" else "contiguous"
+        chosen = choose_memory_format("auto", config.precision, device)
+        other = "contiguous" if chosen is torch.channels_last else "channels_last"
         yield replace(config, memory_format=other), [min(at_once)]
     if not config.native_batch_norm and config.precision != "bf16":
         yield replace(config, native_batch_norm=True), sorted({min(at_once), max(at_once)})

@@ -39,6 +39,29 @@ def test_auto_is_eager_on_a_cpu_and_graph_on_cuda():
     assert not engine.is_captured("compiled", CPU)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_maps_are_channels_last_but_in_float32_on_cuda_and_as_asked_for(precision):
+    on_cuda = engine.choose_memory_format("auto", precision, torch.device("cuda"))
+    assert on_cuda == (torch.contiguous_format if precision == "fp32" else torch.channels_last)
+    assert engine.choose_memory_format("auto", precision, CPU) == torch.channels_last
+    for device in (CPU, torch.device("cuda")):
+        assert engine.choose_memory_format("contiguous", precision, device) == torch.contiguous_format
+        assert engine.choose_memory_format("channels_last", precision, device) == torch.channels_last
+
+
+@pytest.mark.parametrize("memory_format", ["channels_last", "contiguous"])
+def test_all_maps_and_weights_of_a_net_have_its_memory_format(memory_format):
+    t, maps = training(depth=8, memory_format=memory_format), []
+    assert (t.net.memory_format is torch.channels_last) == (memory_format == "channels_last")
+    for module in t.net.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(lambda module, x, y: maps.extend((x[0], y, module.weight)))
+    next(t.epochs())
+    several = [tensor for tensor in maps if tensor.shape[1] > 1]  # of one channel, both formats are the same
+    assert len(several) > 3 * 6 * 5
+    assert all(tensor.is_contiguous(memory_format=t.net.memory_format) for tensor in several)
+
+
 def test_an_engine_the_device_lacks_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ConfigError, match="engine=graph: captures CUDA graphs; on cpu use engine=auto"):
         engine.choose("graph", CPU)
