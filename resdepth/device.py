@@ -67,11 +67,6 @@ def free_memory(device: torch.device) -> int:
         return host_bytes() // 2 if hasattr(os, "sysconf") else 2**30
 
 
-def thread_count() -> int:
-    """Return torch's number of CPU threads."""
-    return torch.get_num_threads()
-
-
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
     """Set torch's number of CPU threads inside the `with` block; None leaves it unchanged."""

@@ -39,13 +39,32 @@ def measurement(record_property):
     return lambda line: record_property("measurement", line)
 
 
+def pytest_configure(config):
+    config.pluginmanager.register(_Measurements(config), "measurements")
+
+
+class _Measurements:
+    """Prints each measurement as it comes: a run of the tests may be stopped before its end."""
+
+    def __init__(self, config):
+        self._config = config
+
+    def pytest_runtest_logreport(self, report):
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        for name, value in report.user_properties:
+            if name == "measurement" and report.when == "call" and reporter:
+                reporter.ensure_newline()
+                reporter.write_line(f"measured: {value}")
+
+
 def pytest_terminal_summary(terminalreporter):
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
     lines = [value for report in reports for name, value in report.user_properties if name == "measurement"]
     if lines:
         import torch
 
-        terminalreporter.section(f"measurements on {torch.cuda.get_device_name()}")
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "a CPU"
+        terminalreporter.section(f"measurements on {device}")
         for line in lines:
             terminalreporter.write_line(line)
 

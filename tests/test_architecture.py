@@ -40,7 +40,12 @@ HYDRAS_MODULES = {"sweep.launch"}
 MATPLOTLIBS_MODULES = {"report.style", "report.plots", "bench.figure", "probes.figures"}
 LIBRARIES = {"torch", "torchvision", "hydra", "omegaconf", "pd", "np", "plt", "matplotlib", "rich", "typer", "yaml"}
 # A library, or one of its names, and the modules that say why they use it.
-PRIVATE_NAMES = {"hydra": {"config.compose"}, "torch._foreach_copy_": {"training.sgd"}}
+PRIVATE_NAMES = {
+    "hydra": {"config.compose"},
+    "torch._foreach_copy_": {"training.sgd"},
+    "torch._C": {"bench.memory"},
+    "torch._C._cuda_clearCublasWorkspaces": {"bench.memory"},
+}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES, MOST_ROOMS = 260, 50, 8, 16
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,17 +30,24 @@ from resdepth.training.trainer import Trainer
 # What a measurement takes: windows of steps, and their wall time at most.
 _WINDOWS, _WARM_UP, _WINDOW_SECONDS, _MAX_SECONDS = 20, 3, 0.5, 20.0
 _POLL_SECONDS = 0.01
-# How long building, compiling and capturing may take, until it is known of an engine; and the least left to measure.
-_SETUP_SECONDS = {"compiled": 60.0}
-_LEAST_SECONDS = 2.0
+# What a point needs at least, and what it may take to compile a net's blocks, once.
+_LEAST_SECONDS, _COMPILE_SECONDS = 2.0, 60.0
+# How telling a point is by its engine, `main` being that of a sweep, and its number at once; the most telling is 0.
+_RANKS = {("main", "least"): 0, ("main", "most"): 2, ("compiled", "least"): 3, ("compiled", "most"): 4}
+_RANKS |= {("other", "least"): 6}
+_BASELINE, _SWITCH, _LAST = 1, 5, 7
+# The same usual loop stands beside nets that differ in these.
+_NOT_OF_THE_BASELINE: dict[str, Any] = {
+    "engine": "auto",
+    "memory_format": "auto",
+    "native_batch_norm": False,
+    "gradient_checkpointing": False,
+}
 
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured: a step of this run on its engine, `count` runs at once; or a step of the baseline.
-
-    `rank` says how telling it is, the most telling 0.
-    """
+    """What is measured: a step of this run on its engine, `count` runs at once; or a step of the baseline."""
 
     spec: RunSpec
     count: int
@@ -71,22 +78,21 @@ def make_points(specs: Sequence[RunSpec], at_once: Sequence[int], *, baseline: b
         if config.engine == "auto":
             engines = ["eager", "graph", "compiled"] if device.type == "cuda" else ["eager"]
         for engine, count in itertools.product(engines, at_once):
-            rank = _rank(engine == main, engine == "compiled", count, at_once)
+            rank = _rank(engine, main, count, at_once)
             found.append(Point(replace(spec, config=replace(config, engine=engine)), count, rank))
         if len(engines) > 1:
             for switched, counts in _switches(config, device, at_once):
-                found += [Point(replace(spec, config=replace(switched, engine=main)), n, 5) for n in counts]
-        usual = replace(spec, config=replace(config, precision=baseline_precision(device)))
+                found += [Point(replace(spec, config=replace(switched, engine=main)), n, _SWITCH) for n in counts]
+        usual = replace(spec, config=replace(config, precision=baseline_precision(device), **_NOT_OF_THE_BASELINE))
         if baseline and not any(point.is_baseline and point.spec == usual for point in found):
-            found.append(Point(usual, 1, 1, is_baseline=True))
+            found.append(Point(usual, 1, _BASELINE, is_baseline=True))
     return found
 
 
-def _rank(is_main: bool, is_compiled: bool, count: int, at_once: Sequence[int]) -> int:
-    if count not in (min(at_once), max(at_once)) or not (is_main or is_compiled or count == min(at_once)):
-        return 7
-    first = 0 if is_main else 3 if is_compiled else 6
-    return first + (0 if count == min(at_once) else 2 if is_main else 1)
+def _rank(engine: str, main: str, count: int, at_once: Sequence[int]) -> int:
+    role = "main" if engine == main else "compiled" if engine == "compiled" else "other"
+    extent = "least" if count == min(at_once) else "most" if count == max(at_once) else "between"
+    return _RANKS.get((role, extent), _LAST)
 
 
 def _switches(config: RunConfig, device: torch.device, at_once: Sequence[int]) -> Iterator[tuple[RunConfig, list[int]]]:
@@ -105,15 +111,17 @@ def measure(points: Sequence[Point], minutes: float | None = None) -> Iterator[t
     After so many minutes nothing more is begun; the cost of what is left out says so.
     """
     end = time.perf_counter() + (math.inf if minutes is None else 60 * minutes)
-    setup = dict(_SETUP_SECONDS)
+    compiled: set[tuple[str, str]] = set()
     for number, point in enumerate(sorted(points, key=lambda point: point.rank)):
-        engine, left = point.spec.config.engine, end - time.perf_counter()
-        if number and left < setup.get(engine, 0.0) + _LEAST_SECONDS:
-            yield point, _row(point, _Timing(note=f"left out, {minutes:g} minutes are over"))
+        config = point.spec.config
+        is_compiling = config.engine == "compiled" and (config.variant, config.precision) not in compiled
+        left = end - time.perf_counter() - (_COMPILE_SECONDS if is_compiling else 0.0)
+        if number and left < _LEAST_SECONDS:
+            yield point, _row(point, _Timing(note=f"left out: too little of the {minutes:g} minutes is left"))
             continue
-        timing = _time_point(point, min(_MAX_SECONDS, max(left - setup.get(engine, 0.0), 0.0)))
-        if not point.is_baseline and not timing.note:
-            setup[engine] = timing.first_seconds
+        timing = _time_point(point, min(_MAX_SECONDS, max(left, 0.0)))
+        if is_compiling:
+            compiled.add((config.variant, config.precision))
         yield point, _row(point, timing)
 
 
@@ -130,7 +138,7 @@ def _time_point(point: Point, most_seconds: float) -> _Timing:
             return _Timing(seconds, 1, sum(p.peak_bytes for p in parts), max(p.first_seconds for p in parts))
         return _time(spec, count, device, most_seconds)
     except (RuntimeError, MemoryError) as error:  # mostly out of memory; the other points can still be measured
-        return _Timing(note=str(error).splitlines()[0][:200])
+        return _Timing(note=(str(error).splitlines() or [type(error).__name__])[0][:200])
 
 
 def _time_baseline(spec: RunSpec, device: torch.device, most_seconds: float) -> _Timing:
@@ -143,10 +151,12 @@ def _time_baseline(spec: RunSpec, device: torch.device, most_seconds: float) -> 
 
 
 def _time(spec: RunSpec, count: int, device: torch.device, most_seconds: float) -> _Timing:
-    config, recipe, window = spec.config, spec.config.recipe, window_steps(device.type)
+    batch, window = spec.schedule.batch_size, window_steps(device.type)
+    # The minibatches of a training set smaller than the recipe's are smaller, too.
+    recipe = replace(spec.config.recipe, batch_size=batch)
+    config = replace(spec.config, recipe=recipe)
     devices.set_precision(config.precision, device)
-    images = random_dataset(spec.shape, window * spec.schedule.batch_size)
-    data = to_device(images, recipe.normalise, recipe.pad, device)
+    data = to_device(random_dataset(spec.shape, window * batch), recipe.normalise, recipe.pad, device)
     with PeakMemory(device) as memory, contextlib.ExitStack() as stack:
         started = time.perf_counter()
         trainers = [stack.enter_context(contextlib.closing(Trainer(config, data))) for _ in range(count)]

@@ -23,6 +23,8 @@ class PeakMemory:
     def __enter__(self) -> "PeakMemory":
         gc.collect()
         if self._device.type == "cuda":
+            # Else the workspaces of streams that have been used before would not count.
+            torch._C._cuda_clearCublasWorkspaces()
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self._device)
             self._before = torch.cuda.memory_reserved(self._device)

@@ -104,7 +104,7 @@ def print_concurrency(groups: "Sequence[Group]") -> None:
             console().print(f"{_count(concurrency, 'run')} at once instead of {wanted}: the free memory holds no more.")
         elif fitting < wanted:
             remedy = f"runs_per_job={wanted}: the free memory is expected to hold {fitting}"
-            console().print(f"{remedy}; a run that finds none fails, the others go on.")
+            console().print(f"{remedy}; a run that does not get memory fails, the others go on.")
 
 
 def print_results(plan: "Plan", track: Track = iter) -> list[str]:

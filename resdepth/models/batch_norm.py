@@ -8,7 +8,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     """Batch norm over (N, H, W) of (N, C, H, W), Ioffe & Szegedy 2015; a layer without the counter of minibatches.
 
     On CUDA by cuDNN's kernels or, with `uses_cudnn` False, by PyTorch's. cuDNN's channels-last kernels wait for all of
-    their blocks to be on the device, and may stall there while another run holds it (pytorch issue 80259). In bfloat16
+    their blocks to be on the device, and may stall while another run occupies it (pytorch issue 80259). In bfloat16
     PyTorch always takes its own.
     """
 
@@ -21,5 +21,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, z: Tensor) -> Tensor:
         means, variances, momentum = self.running_mean, self.running_var, self.momentum or 0.0
-        training, eps, uses_cudnn = self.training, self.eps, self.uses_cudnn
-        return torch.batch_norm(z, self.weight, self.bias, means, variances, training, momentum, eps, uses_cudnn)
+        training, eps = self.training, self.eps
+        if self.uses_cudnn:
+            return torch.batch_norm(z, self.weight, self.bias, means, variances, training, momentum, eps, True)
+        return torch.native_batch_norm(z, self.weight, self.bias, means, variances, training, momentum, eps)[0]

@@ -61,11 +61,14 @@ class ConvNet(nn.Module):
         self.classifier = nn.Linear(before, classes)
         # Runs a block during training; an engine replaces it to compile blocks or to recompute them in backward.
         self.call_block: Callable[[Block, Tensor], Tensor] = Block.__call__
-        # In which the convolutions compute; the weights must be in it too.
-        self.memory_format = torch.channels_last
+        # In which the convolutions compute: that of the weights.
+        self.memory_format = torch.contiguous_format
 
     def forward(self, x: Tensor) -> Tensor:
         a = x.to(self.conv.weight.dtype).contiguous(memory_format=self.memory_format)
+        if self.memory_format is torch.contiguous_format:
+            # Images of one channel are contiguous in both formats; the strides of a view say which is meant.
+            a = a.view(a.shape)
         a = F.relu(self.norm(self.conv(a)), inplace=True)
         for block in self.blocks:
             a = self.call_block(block, a) if self.training else block(a)  # type: ignore[arg-type]

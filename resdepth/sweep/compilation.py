@@ -3,17 +3,19 @@
 torch.compile takes many seconds for each shape of block. Here each shape is compiled in a process of its own, into
 PyTorch's cache on disk, from which the training process then loads it; meanwhile its other runs go on.
 
-PyTorch's keys of that cache hold the name of the first module that has imported torch (pickle's way to store a memory
-format): in the program `resdepth.device`, and in these processes too, because this module does not import torch itself.
+A script that imports torch at its top level compiles anew: pickle then puts the script's name into PyTorch's keys.
 """
 
 import contextlib
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+import torch
 
 from resdepth import device as devices
 from resdepth.config.schema import RunConfig
@@ -45,19 +47,21 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
     shape = Shape(channels, height, width, trainer.data.classes, trainer.schedule.batch_size)
     kind = (config.variant, config.model, config.precision, trainer.net.memory_format, shape)
     key = repr((config.depth, kind))
-    while key in _in_progress:
+    containing = {key, repr((_MAX_DEPTH, kind))}
+    while containing & _in_progress:
         yield  # by another run
-    if {key, repr((_MAX_DEPTH, kind))} & _done:
+    if containing & _done:
         return
     _in_progress.add(key)
     waiting, active = _distinct_blocks(config.depth), list[BaseProcess]()
-    settings = (config, shape, max(1, cores() // len(waiting)), devices.thread_count())
+    settings = (config, shape, max(1, cores() // len(waiting)), torch.get_num_threads())
     start = multiprocessing.get_context("spawn").Process
     try:
         while waiting or active:
             while waiting and len(active) < cores():
                 active.append(start(target=_compile, args=(waiting.pop(), *settings), daemon=True))
-                active[-1].start()
+                with _sigint_blocked():
+                    active[-1].start()
             active = [process for process in active if process.is_alive()]
             yield
         _done.add(key)
@@ -65,6 +69,19 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
         _in_progress.discard(key)
         for process in active:
             process.kill()
+
+
+@contextlib.contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Keep Ctrl-C from a process that is started inside the `with` block, which ends with this one anyway."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _distinct_blocks(depth: int) -> list[int]:

@@ -15,7 +15,7 @@ _GPU_CONCURRENCY = 8  # runs at once; more may gain more (resdepth bench --at-on
 class Group:
     """Runs that share one process, one device and one job of the launcher, `concurrency` of them at once.
 
-    `wanted` is how many would be, and `fitting` how many are expected to be, in the device's memory that is free.
+    `wanted`: runs at once if memory allowed; `fitting`: how many are expected to fit into the device's free memory.
     """
 
     runs: tuple[PlannedRun, ...]

@@ -129,7 +129,8 @@ def _measure(spec: RunSpec, deep: int, count: int) -> _Probe:
     data = to_device(random_dataset(spec.shape, window * batch), recipe.normalise, recipe.pad, device)
     seconds, gain = {}, 1.0
     for depth in dict.fromkeys((deep, _SHALLOW)):
-        config = replace(spec.config, depth=depth)
+        # The minibatches of a training set smaller than the recipe's are smaller, too.
+        config = replace(spec.config, depth=depth, recipe=replace(recipe, batch_size=batch))
         with contextlib.ExitStack() as stack:
             number = count if depth == _SHALLOW else 1
             nets = [stack.enter_context(contextlib.closing(Trainer(config, data))) for _ in range(number)]
@@ -142,7 +143,7 @@ def _measure(spec: RunSpec, deep: int, count: int) -> _Probe:
 
 
 def _fastest(times: Iterator[float]) -> float:
-    """Return the minimum of the times that come within a second, the first left out, which warms up."""
+    """Return the minimum of the times that come within half a second, the first left out, which warms up."""
     next(times)
     started, fastest = time.perf_counter(), next(times)
     for _ in range(_MAX_PROBE_WINDOWS):

@@ -27,7 +27,11 @@ from resdepth.training.cuda import StreamPool
 from resdepth.training.trainer import StepEvent, Trainer
 
 _POLL_SECONDS = 5e-5  # between polls of a busy device; a step of these nets takes a millisecond
-_OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad allocation", "bad_alloc")
+# As torch, the C++ library, cuBLAS and cuDNN say it; the last where an operation finds no room for its workspace.
+_OUT_OF_MEMORY = (
+    *("out of memory", "allocate memory", "bad allocation", "bad_alloc", "alloc_failed"),
+    "unable to find an engine to execute this computation",
+)
 
 
 def train_run(run: PlannedRun, observer: Observer) -> Outcome:

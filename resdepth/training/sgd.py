@@ -20,8 +20,8 @@ class SGD:
     zero and keep their addresses. Weight decay applies to weights, and to biases and batch norm as the recipe sets.
 
     With `half`, the convolutions' parameters become bfloat16 copies of float32 `masters`, which are updated in their
-    place (Micikevicius et al. 2018, section 3.1). A step casts all gradients in one kernel and all weights in another,
-    where autocast takes two kernels per layer.
+    place (Micikevicius et al. 2018, section 3.1). A step casts all gradients and all weights, in a kernel for every 64
+    tensors, where autocast takes two kernels per layer.
     """
 
     def __init__(self, net: nn.Module, recipe: RecipeConfig, device: torch.device, *, half: bool = False) -> None:

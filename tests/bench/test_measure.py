@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from resdepth import device as devices
+from resdepth.bench import baseline
 from resdepth.bench import measure as measure_module
 from resdepth.bench.measure import make_points, measure
 from resdepth.sweep.plan import make_specs
@@ -84,6 +85,31 @@ def test_on_a_cpu_eager_alone_then_the_usual_loop_then_side_by_side():
     assert [p[:2] for p in described(in_order(points))] == [("eager", 1), ("usual", 1), ("eager", 2)]
 
 
+def test_windows_of_many_steps_do_not_leave_a_small_training_set(monkeypatch):
+    monkeypatch.setattr(measure_module, "window_steps", lambda _: 20)
+    (spec,) = specs("depth=8", "data.limit=100")
+    assert measure_module._time(spec, 1, torch.device("cpu"), 1.0).seconds
+
+
+def test_the_usual_loop_of_a_net_is_measured_once_however_it_is_executed():
+    words = ("engine=eager,compiled", "gradient_checkpointing=false,true", "memory_format=auto,contiguous")
+    points = make_points(specs("depth=8", *words), [1], baseline=True)
+    assert sum(point.is_baseline for point in points) == 1
+    assert len(points) == 9
+
+
+def test_the_usual_loop_computes_nchw_throughout():
+    (spec,) = specs("depth=8", "data=cifar10")
+    net, _ = baseline._net_and_optimiser(spec, torch.device("cpu"))
+    seen = []
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(lambda module, x, y: seen.extend((x[0], y, module.weight)))
+    net(torch.zeros(2, 3, 32, 32))
+    assert len(seen) == 3 * 7
+    assert all(tensor.is_contiguous() for tensor in seen)
+
+
 @pytest.fixture
 def slow(monkeypatch):
     """A machine on which a step takes half a second and 10 more at once ten times as long; its clock is simulated."""
@@ -128,7 +154,7 @@ def test_nothing_is_begun_after_the_minutes_and_what_is_left_out_says_so(slow):
     points = [replace(point, rank=rank) for point, rank in zip(itertools.chain(points, points), range(4), strict=True)]
     costs = [cost for _, cost in measure(points, minutes=0.4)]
     assert [bool(cost.note) for cost in costs] == [False, False, True, True]
-    assert costs[-1].note == "left out, 0.4 minutes are over"
+    assert costs[-1].note == "left out: too little of the 0.4 minutes is left"
     assert slow[0] <= 24 + 1
 
 

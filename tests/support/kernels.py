@@ -26,15 +26,13 @@ _LAUNCHES = {
 class KernelCounter(TorchDispatchMode):
     """Counts, while it is entered, the kernels that the operators would launch on CUDA, by operator: `kernels`.
 
-    An operator launches one kernel, where `_kernels` does not say otherwise. cuDNN normalises float32 in one kernel,
-    PyTorch's own batch norm, which bfloat16 has, in four, and three backward. `uses_cudnn_batch_norm=False` counts the
-    latter for float32, too.
+    An operator launches one kernel, where `_kernels` does not say otherwise. cuDNN normalises float32 in one kernel;
+    PyTorch's own batch norm, which bfloat16 has, takes four, and three backward.
     """
 
-    def __init__(self, *, uses_cudnn_batch_norm=True):
+    def __init__(self):
         super().__init__()
         self.kernels = Counter()
-        self._uses_cudnn = uses_cudnn_batch_norm
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         name = operator.overloadpacket.__name__
@@ -51,6 +49,5 @@ class KernelCounter(TorchDispatchMode):
         if name in _LAUNCHES:
             return _LAUNCHES[name](args)
         if "batch_norm" in name:
-            is_cudnn = self._uses_cudnn and args[0].dtype is torch.float32
-            return 1 if is_cudnn else 3 if "backward" in name else 4
+            return 1 if args[0].dtype is torch.float32 else 3 if "backward" in name else 4
         return 1

@@ -106,7 +106,7 @@ def test_other_runs_go_on_while_the_blocks_of_one_are_compiled(tmp_path, monkeyp
     assert {event[0] for event in order.heard[:2]} == {"on_start"}
 
 
-# Loads torch as the command does, through resdepth.device.
+# Its main module imports torch nowhere but in the guard: see resdepth/sweep/compilation.py.
 PROGRAM = """
 import time
 

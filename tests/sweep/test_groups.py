@@ -60,7 +60,8 @@ def test_no_more_run_at_once_than_the_memory_holds(monkeypatch, tmp_path):
         (
             "runs_per_job=8",
             8,
-            "runs_per_job=8: the free memory is expected to hold 3; a run that finds none fails, the others go on.\n",
+            "runs_per_job=8: the free memory is expected to hold 3; "
+            "a run that does not get memory fails, the others go on.\n",
         ),
         ("runs_per_job=2", 2, ""),
     ],

@@ -95,6 +95,13 @@ def test_a_probe_times_the_smaller_net_alone_and_several_at_once():
     assert probe.step_seconds(20) == pytest.approx(probe.seconds[20])
 
 
+def test_windows_of_many_steps_do_not_leave_a_small_training_set(monkeypatch):
+    """On CUDA twenty steps are timed as a whole; an index beyond the data would end the device's context."""
+    monkeypatch.setattr(preflight_module, "window_steps", lambda _: 20)
+    (spec,) = make_specs(["depth=8", "variant=plain", "device=cpu", "data.limit=100"])
+    assert preflight_module._measure(spec, 8, 1).seconds[8] > 0
+
+
 def test_no_deeper_net_is_timed_than_will_be_trained():
     (spec,) = make_specs(["depth=8", "variant=plain", "device=cpu"])
     probe = preflight_module._measure(spec, 8, 1)
@@ -104,7 +111,7 @@ def test_no_deeper_net_is_timed_than_will_be_trained():
 
 @pytest.mark.gpu
 def test_the_estimate_on_a_gpu_is_near_the_time_taken(tmp_path, measurement):
-    words = ("depth=20,56", "recipe.epochs=10", "device=cuda", f"results={tmp_path}")
+    words = ("depth=20,56", "recipe.epochs=200", "device=cuda", f"results={tmp_path}")
     ready = preflight(make_plan(words))
     started = time.perf_counter()
     estimated = estimate_seconds(ready)
