@@ -41,16 +41,16 @@ def bench_steps(
 ) -> Path:
     """Measure a training step at every point, so many runs at once; `report` receives lines. Returns the folder.
 
-    With `minutes`, what is most telling comes first, and what is left out when they are over is reported.
+    The most informative comes first; what is left out when `minutes` are over is reported.
     """
     specs = make_specs(overrides)
     folder = _make_folder(specs, out, "steps")
     points = make_points(specs, at_once, baseline=baseline)
     measured: dict[int, StepCost] = {}
     costs: list[StepCost] = []
-    for point, cost in measure(points, minutes):
+    for number, cost in measure(points, minutes):
         report(findings.line(cost))
-        measured[points.index(point)] = cost
+        measured[number] = cost
         costs = [cost for _, cost in sorted(measured.items())]
         # After each, so that an interrupted bench has its rows.
         rows.write(folder / "bench.csv", costs)

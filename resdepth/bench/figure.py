@@ -18,9 +18,9 @@ _STYLES = {"plain": "--", "residual": "-"}
 
 def draw(csv: Path) -> Figure:
     """Plot step time (ms), its ratio to the larger floor, and peak memory (MiB) against depth, a line per engine."""
-    rows = pd.read_csv(csv, converters={"options": str}).dropna(subset="step_ms")
-    if "options" not in rows:  # in files of earlier versions
-        rows["options"] = ""
+    rows = pd.read_csv(csv, dtype={"options": object}).dropna(subset="step_ms")
+    # Files of earlier versions lack the column.
+    rows["options"] = rows["options"].fillna("") if "options" in rows else ""
     rows["floor_ms"] = rows[["bytes_floor_ms", "operations_floor_ms"]].max(axis=1)
     rows["ratio"] = rows.step_ms / rows.floor_ms
     rows["line"] = [_line_name(row) for _, row in rows.iterrows()]

@@ -1,6 +1,5 @@
 """Time and peak memory of a training step, beside the baseline's and the floors of the device."""
 
-import contextlib
 import itertools
 import math
 import time
@@ -18,26 +17,21 @@ from resdepth.bench.floors import floors
 from resdepth.bench.memory import PeakMemory
 from resdepth.bench.rows import BASELINE, StepCost
 from resdepth.config.schema import RunConfig
-from resdepth.data.device_data import to_device
 from resdepth.data.synthetic import random_dataset
 from resdepth.sweep import processes
-from resdepth.sweep.compilation import compile_blocks
 from resdepth.sweep.plan import RunSpec
+from resdepth.sweep.preflight import timed_trainers, timing_data
 from resdepth.training.engine import choose, choose_memory_format
 from resdepth.training.timing import begin_epoch, window_steps, windows
-from resdepth.training.trainer import Trainer
 
 # What a measurement takes: windows of steps, and their wall time at most.
 _WINDOWS, _WARM_UP, _WINDOW_SECONDS, _MAX_SECONDS = 20, 3, 0.5, 20.0
-_POLL_SECONDS = 0.01
 # What a point needs at least, and what it may take to compile a net's blocks, once.
 _LEAST_SECONDS, _COMPILE_SECONDS = 2.0, 60.0
-# How telling a point is by its engine, `main` being that of a sweep, and its number at once; the most telling is 0.
-_RANKS = {("main", "least"): 0, ("main", "most"): 2, ("compiled", "least"): 3, ("compiled", "most"): 4}
-_RANKS |= {("other", "least"): 6}
-_BASELINE, _SWITCH, _LAST = 1, 5, 7
-# The same usual loop stands beside nets that differ in these.
-_NOT_OF_THE_BASELINE: dict[str, Any] = {
+# Order of measurement, by engine (`main`: that of a sweep) and number of runs at once. What is not in it comes last.
+_ORDER = ("main, least", BASELINE, "main, most", "compiled, least", "compiled, most", "switch", "other, least", "rest")
+# Keys without effect on the usual loop: nets that differ only in these share one measurement.
+_IGNORED_BY_BASELINE: dict[str, Any] = {
     "engine": "auto",
     "memory_format": "auto",
     "native_batch_norm": False,
@@ -82,17 +76,21 @@ def make_points(specs: Sequence[RunSpec], at_once: Sequence[int], *, baseline: b
             found.append(Point(replace(spec, config=replace(config, engine=engine)), count, rank))
         if len(engines) > 1:
             for switched, counts in _switches(config, device, at_once):
-                found += [Point(replace(spec, config=replace(switched, engine=main)), n, _SWITCH) for n in counts]
-        usual = replace(spec, config=replace(config, precision=baseline_precision(device), **_NOT_OF_THE_BASELINE))
+                found += [
+                    Point(replace(spec, config=replace(switched, engine=main)), n, _ORDER.index("switch"))
+                    for n in counts
+                ]
+        usual = replace(spec, config=replace(config, precision=baseline_precision(device), **_IGNORED_BY_BASELINE))
         if baseline and not any(point.is_baseline and point.spec == usual for point in found):
-            found.append(Point(usual, 1, _BASELINE, is_baseline=True))
+            found.append(Point(usual, 1, _ORDER.index(BASELINE), is_baseline=True))
     return found
 
 
 def _rank(engine: str, main: str, count: int, at_once: Sequence[int]) -> int:
     role = "main" if engine == main else "compiled" if engine == "compiled" else "other"
     extent = "least" if count == min(at_once) else "most" if count == max(at_once) else "between"
-    return _RANKS.get((role, extent), _LAST)
+    kind = f"{role}, {extent}"
+    return _ORDER.index(kind if kind in _ORDER else "rest")
 
 
 def _switches(config: RunConfig, device: torch.device, at_once: Sequence[int]) -> Iterator[tuple[RunConfig, list[int]]]:
@@ -105,24 +103,25 @@ def _switches(config: RunConfig, device: torch.device, at_once: Sequence[int]) -
         yield replace(config, native_batch_norm=True), sorted({min(at_once), max(at_once)})
 
 
-def measure(points: Sequence[Point], minutes: float | None = None) -> Iterator[tuple[Point, StepCost]]:
-    """Yield the cost of a step at each point, the most telling first.
+def measure(points: Sequence[Point], minutes: float | None = None) -> Iterator[tuple[int, StepCost]]:
+    """Yield the number of each point and the cost of its step, the most informative first.
 
-    After so many minutes nothing more is begun; the cost of what is left out says so.
+    After `minutes` no measurement is started; the cost of a point that is left out says so.
     """
     end = time.perf_counter() + (math.inf if minutes is None else 60 * minutes)
-    compiled: set[tuple[str, str]] = set()
-    for number, point in enumerate(sorted(points, key=lambda point: point.rank)):
-        config = point.spec.config
-        is_compiling = config.engine == "compiled" and (config.variant, config.precision) not in compiled
+    compiled: set[tuple[object, ...]] = set()
+    for done, number in enumerate(sorted(range(len(points)), key=lambda number: points[number].rank)):
+        point, config = points[number], points[number].spec.config
+        kind = (config.variant, config.precision, config.model.width)
+        is_compiling = config.engine == "compiled" and not config.gradient_checkpointing and kind not in compiled
         left = end - time.perf_counter() - (_COMPILE_SECONDS if is_compiling else 0.0)
-        if number and left < _LEAST_SECONDS:
-            yield point, _row(point, _Timing(note=f"left out: too little of the {minutes:g} minutes is left"))
+        if done and left < _LEAST_SECONDS:
+            yield number, _row(point, _Timing(note=f"left out: too little of the {minutes:g} minutes is left"))
             continue
         timing = _time_point(point, min(_MAX_SECONDS, max(left, 0.0)))
         if is_compiling:
-            compiled.add((config.variant, config.precision))
-        yield point, _row(point, timing)
+            compiled.add(kind)
+        yield number, _row(point, timing)
 
 
 def _time_point(point: Point, most_seconds: float) -> _Timing:
@@ -151,17 +150,9 @@ def _time_baseline(spec: RunSpec, device: torch.device, most_seconds: float) -> 
 
 
 def _time(spec: RunSpec, count: int, device: torch.device, most_seconds: float) -> _Timing:
-    batch, window = spec.schedule.batch_size, window_steps(device.type)
-    # The minibatches of a training set smaller than the recipe's are smaller, too.
-    recipe = replace(spec.config.recipe, batch_size=batch)
-    config = replace(spec.config, recipe=recipe)
-    devices.set_precision(config.precision, device)
-    data = to_device(random_dataset(spec.shape, window * batch), recipe.normalise, recipe.pad, device)
-    with PeakMemory(device) as memory, contextlib.ExitStack() as stack:
-        started = time.perf_counter()
-        trainers = [stack.enter_context(contextlib.closing(Trainer(config, data))) for _ in range(count)]
-        for _ in compile_blocks(trainers[0]):
-            time.sleep(_POLL_SECONDS)
+    devices.set_precision(spec.config.precision, device)
+    data, window, started = timing_data(spec, device), window_steps(device.type), time.perf_counter()
+    with PeakMemory(device) as memory, timed_trainers(spec, count, data) as trainers:
         begin_epoch(trainers)
         for trainer in trainers:
             trainer.step()

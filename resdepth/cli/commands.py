@@ -69,14 +69,15 @@ def sweep(
     from resdepth.sweep.preflight import estimate_seconds, preflight
 
     ready = preflight(plan)
-    if not quiet:
-        printing.announce(plan)
-        printing.print_concurrency(ready.groups)
-        if (seconds := estimate_seconds(ready)) is not None:
-            used = device.resolve(ready.groups[0].runs[0].config.device)
-            printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
-    with exit_on_signals(), open_progress(plan, quiet=quiet) as make_observer:
-        outcomes = launch(ready, make_observer, config_dir)
+    with exit_on_signals():
+        if not quiet:
+            printing.announce(plan)
+            printing.print_concurrency(ready.groups)
+            if (seconds := estimate_seconds(ready)) is not None:
+                used = device.resolve(ready.groups[0].runs[0].config.device)
+                printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
+        with open_progress(plan, quiet=quiet) as make_observer:
+            outcomes = launch(ready, make_observer, config_dir)
     if not quiet:
         warn(printing.print_results(plan, track_reading))
     failed = [(run, o) for run, o in zip(plan.pending, outcomes, strict=True) if not o.is_result]
@@ -127,7 +128,7 @@ def bench(
     at_once: Annotated[str, Option(help="Numbers of concurrent runs, such as 1,2,4.")] = "1",
     baseline: Annotated[bool, Option("--usual/--no-usual", help="Also measure the usual DataLoader loop.")] = True,
     minutes: Annotated[
-        float | None, Option(help="Begin nothing more after so many minutes; the most telling comes first.")
+        float | None, Option(help="Start no measurement after this many minutes; the most informative come first.")
     ] = None,
     sweep: Annotated[bool, Option("--sweep", help="Time the whole sweep instead of a step.")] = False,
     out: Annotated[

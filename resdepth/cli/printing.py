@@ -83,8 +83,8 @@ def announce(plan: "Plan") -> None:
     parts = [_count(len(plan.runs), "run"), *(f"{number} {text}" for text, number in counts.items() if number)]
     places = " and ".join(str(folder) for folder in plan.folders)
     console().print(f"{', '.join(parts)}; results in {places}.{_format_repeated(plan)}")
-    if any(run.config.engine == "compiled" for run in plan.pending):
-        console().print("The nets' blocks are compiled first, once for all runs: up to some minutes.")
+    if any(run.config.engine == "compiled" and not run.config.gradient_checkpointing for run in plan.pending):
+        console().print("The nets' blocks are compiled first, which may take minutes.")
 
 
 def print_estimate(seconds: float, device_name: str, *, on_gpu: bool) -> None:

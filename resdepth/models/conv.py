@@ -61,7 +61,7 @@ class ConvNet(nn.Module):
         self.classifier = nn.Linear(before, classes)
         # Runs a block during training; an engine replaces it to compile blocks or to recompute them in backward.
         self.call_block: Callable[[Block, Tensor], Tensor] = Block.__call__
-        # In which the convolutions compute: that of the weights.
+        # Memory format of the maps; the weights have the same.
         self.memory_format = torch.contiguous_format
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from resdepth.results.atomic import atomic_write_text
 
 
 def column(meaning: str, unit: str = "", default: Any = MISSING) -> Any:
-    """Declare a dataclass field that is a CSV column, with its meaning and unit; older files may lack a `default`."""
+    """Declare a dataclass field that is a CSV column: its meaning, its unit, and a default for files without it."""
     return field(default=default, metadata={"meaning": meaning, "unit": unit})
 
 

@@ -3,7 +3,8 @@
 torch.compile takes many seconds for each shape of block. Here each shape is compiled in a process of its own, into
 PyTorch's cache on disk, from which the training process then loads it; meanwhile its other runs go on.
 
-A script that imports torch at its top level compiles anew: pickle then puts the script's name into PyTorch's keys.
+If the main script imports torch at its top level, its name becomes part of PyTorch's cache keys (by pickle), and
+nothing is found in the cache.
 """
 
 import contextlib
@@ -45,7 +46,8 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
         return
     channels, height, width = trainer.data.train.images.shape[1:]
     shape = Shape(channels, height, width, trainer.data.classes, trainer.schedule.batch_size)
-    kind = (config.variant, config.model, config.precision, trainer.net.memory_format, shape)
+    layout = (trainer.net.memory_format, config.native_batch_norm)
+    kind = (config.device, config.variant, config.model, config.precision, layout, shape)
     key = repr((config.depth, kind))
     containing = {key, repr((_MAX_DEPTH, kind))}
     while containing & _in_progress:
@@ -59,9 +61,10 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
     try:
         while waiting or active:
             while waiting and len(active) < cores():
-                active.append(start(target=_compile, args=(waiting.pop(), *settings), daemon=True))
+                process: BaseProcess = start(target=_compile, args=(waiting.pop(), *settings), daemon=True)
                 with _sigint_blocked():
-                    active[-1].start()
+                    process.start()
+                active.append(process)
             active = [process for process in active if process.is_alive()]
             yield
         _done.add(key)
@@ -94,13 +97,18 @@ def _compile(number: int, config: RunConfig, shape: Shape, share: int, threads: 
     """Train a net for one step with one compiled block; the function that a process executes."""
     # Each process would start as many compilers as there are cores.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(share))
-    device, recipe = devices.resolve(config.device), config.recipe
-    devices.set_precision(config.precision, device)
-    data = to_device(random_dataset(shape, shape.train_images), recipe.normalise, recipe.pad, device)
-    trainer = Trainer(replace(config, engine="eager"), data)
-    compiled, chosen = block_forward("compiled", recompute=False), trainer.net.blocks[number]
-    trainer.net.call_block = lambda block, a: compiled(block, a) if block is chosen else block(a)
-    with devices.threads(threads), Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+    with (
+        devices.threads(threads),
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stderr(nowhere),
+        contextlib.suppress(Exception),  # the training process compiles what is missing, and reports why it cannot
+    ):
+        device, recipe = devices.resolve(config.device), config.recipe
+        devices.set_precision(config.precision, device)
+        data = to_device(random_dataset(shape, shape.train_images), recipe.normalise, recipe.pad, device)
+        trainer = Trainer(replace(config, engine="eager"), data)
+        compiled, chosen = block_forward("compiled", recompute=False), trainer.net.blocks[number]
+        trainer.net.call_block = lambda block, a: compiled(block, a) if block is chosen else block(a)
         begin_epoch([trainer])
         trainer.step()
         trainer.close()

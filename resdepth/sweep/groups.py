@@ -66,7 +66,11 @@ def _wanted_concurrency(runs: Sequence[PlannedRun], *, uses_external_launcher: b
 
 def _fitting(runs: Sequence[PlannedRun], wanted: int) -> int:
     """Return how many runs, at least one and at most `wanted`, fit into the free memory of their device."""
+    device = devices.resolve(runs[0].config.device)
+    shared = max(run.process_memory_bytes for run in runs)
+    # On a CPU each run has a process of its own.
+    own, once = (shared, 0) if device.type == "cpu" else (0, shared)
     # The largest runs are trained first, so they must fit together.
-    needed = itertools.accumulate(sorted((run.estimated_memory_bytes for run in runs), reverse=True))
-    free = devices.free_memory(devices.resolve(runs[0].config.device))
+    needed = itertools.accumulate(sorted((run.own_memory_bytes + own for run in runs), reverse=True))
+    free = devices.free_memory(device) - once
     return max(1, min(wanted, sum(total <= free for total in needed)))

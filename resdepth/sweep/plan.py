@@ -57,13 +57,18 @@ class RunSpec:
         return min_memory_bytes(c.depth, c.variant, c.model, *sizes, half=is_half, recomputed=is_recomputed)
 
     @property
-    def estimated_memory_bytes(self) -> int:
-        """Memory that training needs on its device, roughly: step, evaluation, data and libraries, bytes."""
+    def own_memory_bytes(self) -> int:
+        """Memory that training needs on its device, roughly, of its own: step and evaluation, bytes."""
         s = self.shape
-        data_bytes = 4 * s.train_images * s.channels * s.height * s.width
         # Of a batch of 1,000 images, three maps of the first stage at a time.
         evaluation_bytes = 3 * 4 * min(1000, s.train_images) * self.config.model.width * s.height * s.width
-        return round(1.25 * self.min_memory_bytes) + evaluation_bytes + data_bytes + _LIBRARIES_BYTES
+        return round(1.25 * self.min_memory_bytes) + evaluation_bytes
+
+    @property
+    def process_memory_bytes(self) -> int:
+        """Memory that the runs of one process share, roughly: data and libraries, bytes."""
+        s = self.shape
+        return 4 * s.train_images * s.channels * s.height * s.width + _LIBRARIES_BYTES
 
     def require_memory(self, available: int, owner: str) -> None:
         """Raises ConfigError, before any memory is allocated, for a run that needs more than `available` bytes."""

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from resdepth import device as devices
 from resdepth.data import sources
-from resdepth.data.device_data import to_device
+from resdepth.data.device_data import DeviceData, to_device
 from resdepth.data.synthetic import random_dataset
 from resdepth.errors import ConfigError
 from resdepth.results.run_directory import require_unlocked
@@ -110,8 +112,16 @@ def _group_seconds(group: Group, probes: dict[tuple[object, ...], _Probe]) -> fl
     alone, together = [], []
     for run in group.runs:
         c = run.config
-        execution = (c.device, c.precision, c.engine, c.memory_format, c.native_batch_norm, c.gradient_checkpointing)
-        key = (*execution, c.model.width, replace(run.shape, train_images=0), run.schedule.batch_size, count, deep)
+        # Engine and layout are the same in all runs of a sweep.
+        key = (
+            c.device,
+            c.precision,
+            c.model.width,
+            replace(run.shape, train_images=0),
+            run.schedule.batch_size,
+            count,
+            deep,
+        )
         if key not in probes:
             with devices.threads(1 if group.uses_processes else None):
                 probes[key] = _measure(run, deep, 1 if group.uses_processes else count)
@@ -121,24 +131,37 @@ def _group_seconds(group: Group, probes: dict[tuple[object, ...], _Probe]) -> fl
     return max(sum(together), *alone)
 
 
+def timing_data(spec: RunSpec, device: torch.device) -> DeviceData:
+    """Return random images of the run's shape on the device: a window of minibatches."""
+    recipe, images = spec.config.recipe, window_steps(device.type) * spec.schedule.batch_size
+    return to_device(random_dataset(spec.shape, images), recipe.normalise, recipe.pad, device)
+
+
+@contextlib.contextmanager
+def timed_trainers(spec: RunSpec, count: int, data: DeviceData) -> Iterator[list[Trainer]]:
+    """Yield `count` trainers of the run on its `timing_data`, with compiled blocks, and close them in the end."""
+    # The minibatches of a training set smaller than the recipe's are smaller, too.
+    recipe = replace(spec.config.recipe, batch_size=spec.schedule.batch_size)
+    config = replace(spec.config, recipe=recipe)
+    with contextlib.ExitStack() as stack:
+        trainers = [stack.enter_context(contextlib.closing(Trainer(config, data))) for _ in range(count)]
+        for _ in compile_blocks(trainers[0]):
+            time.sleep(_POLL_SECONDS)
+        yield trainers
+
+
 def _measure(spec: RunSpec, deep: int, count: int) -> _Probe:
     """Time steps of a net of 8 layers and of one of `deep`, and of `count` of the smaller one at once."""
-    device, recipe, batch = devices.resolve(spec.config.device), spec.config.recipe, spec.schedule.batch_size
+    device = devices.resolve(spec.config.device)
     devices.set_precision(spec.config.precision, device)
-    window = window_steps(device.type)
-    data = to_device(random_dataset(spec.shape, window * batch), recipe.normalise, recipe.pad, device)
+    data, window = timing_data(spec, device), window_steps(device.type)
     seconds, gain = {}, 1.0
     for depth in dict.fromkeys((deep, _SHALLOW)):
-        # The minibatches of a training set smaller than the recipe's are smaller, too.
-        config = replace(spec.config, depth=depth, recipe=replace(recipe, batch_size=batch))
-        with contextlib.ExitStack() as stack:
-            number = count if depth == _SHALLOW else 1
-            nets = [stack.enter_context(contextlib.closing(Trainer(config, data))) for _ in range(number)]
-            for _ in compile_blocks(nets[0]):
-                time.sleep(_POLL_SECONDS)
-            seconds[depth] = _fastest(windows(nets[:1], window))
+        number = count if depth == _SHALLOW else 1
+        with timed_trainers(replace(spec, config=replace(spec.config, depth=depth)), number, data) as trainers:
+            seconds[depth] = _fastest(windows(trainers[:1], window))
             if number > 1:
-                gain = max(1.0, seconds[depth] / _fastest(windows(nets, window)))
+                gain = max(1.0, seconds[depth] / _fastest(windows(trainers, window)))
     return _Probe(seconds, gain)
 
 

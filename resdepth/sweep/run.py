@@ -191,7 +191,10 @@ def _fail(run: PlannedRun, error: Exception, seconds: float, at_once: int) -> Ou
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or one in whose course it was raised, tells of memory: a failed capture raises a second one."""
+    """Return whether an error, or the one while handling which it was raised, reports a lack of memory.
+
+    A failed capture raises a second error.
+    """
     line = str(error).strip().partition("\n")[0].lower()
     if isinstance(error, MemoryError) or any(words in line for words in _OUT_OF_MEMORY):
         return True

@@ -93,9 +93,9 @@ class StreamPool:
 class CudaGraph:
     """`body` captured as a CUDA graph: a function that reads and writes tensors in place, without arguments or result.
 
-    `state` lists the tensors whose values must outlive the capture, of those that it changes. Only one can be captured
-    at a time in a process. Each graph has its own memory pool. Release the graphs of one stream together: PyTorch frees
-    the stream's cuBLAS workspace with the first of them (pytorch issue 193402).
+    `state`: the tensors that `body` changes and whose values are restored after each warm-up call. Only one graph can
+    be captured at a time in a process. Each has its own memory pool. Release the graphs of one stream together: PyTorch
+    frees the stream's cuBLAS workspace with the first of them (pytorch issue 193402).
     """
 
     def __init__(self, body: Callable[[], None], state: Iterable[Tensor], stream: Stream) -> None:

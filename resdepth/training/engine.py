@@ -57,8 +57,9 @@ def block_forward(engine: str, *, recompute: bool) -> Callable[[Block, Tensor], 
 @cache
 def _compiled() -> Callable[[Block, Tensor], Tensor]:
     """Compile one function for all blocks: parameters are its inputs, so that blocks of one shape share the code."""
-    # Five shapes of block, two variants, three precisions. Beyond torch's default limit of 8, blocks would run eagerly.
-    torch.compiler.config.recompile_limit = 64
+    # Five shapes of block for every variant, precision, width, shortcut and minibatch. Beyond torch's default limit of
+    # 8, blocks would run eagerly.
+    torch.compiler.config.recompile_limit = torch.compiler.config.accumulated_recompile_limit = 4096
     torch.compiler.config.fail_on_recompile_limit_hit = True
     return torch.compile(Block.forward, dynamic=False)
 

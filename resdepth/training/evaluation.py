@@ -11,8 +11,8 @@ from resdepth.training.cuda import CudaGraph, Stream
 class Evaluation:
     """Evaluates a net on the `train` or `test` split: `start` submits the work to the device, `result` waits for it.
 
-    With `is_captured`, full batches are replayed as a CUDA graph once `capture` was called. Call `start` and `result`
-    while the run's stream is the current one.
+    With `is_captured`, full batches are replayed as a CUDA graph once `capture` was called. All work is submitted to
+    `stream`.
     """
 
     def __init__(
@@ -45,18 +45,20 @@ class Evaluation:
     @torch.no_grad()
     def start(self) -> None:
         self._net.eval()
-        for counter in self._counters:
-            counter.zero_()
         whole, rest = divmod(len(self._split), len(self._batch))
-        for _ in range(whole):
-            (self._graph or self._next_batch)()
-        if rest:
-            self._add(self._split.images[-rest:], self._split.labels[-rest:])
+        with self._stream.as_current():
+            for counter in self._counters:
+                counter.zero_()
+            for _ in range(whole):
+                (self._graph or self._next_batch)()
+            if rest:
+                self._add(self._split.images[-rest:], self._split.labels[-rest:])
 
     def result(self) -> tuple[float, float]:
         """Return mean loss (nats) and error (percent)."""
         count = len(self._split)
-        return self._loss_sum.item() / count, 100 * self._error_count.item() / count
+        with self._stream.as_current():
+            return self._loss_sum.item() / count, 100 * self._error_count.item() / count
 
     def _next_batch(self) -> None:
         index = self._position + self._batch

@@ -69,7 +69,7 @@ class SGD:
     def step(self) -> None:
         """Update all parameters by their gradients."""
         if self._copies:
-            # Of PyTorch's operations on lists of tensors ("foreach"), which have no public names, the one that casts.
+            # The only operation on lists of tensors that casts; PyTorch has no public name for it.
             torch._foreach_copy_(_gradients(self.masters.values()), _gradients(self._copies.values()))
         for (parameters, decay), momenta in zip(self.groups, self._momenta, strict=True):
             momentum, rate = self._momentum, self.lr

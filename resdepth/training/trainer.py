@@ -140,17 +140,15 @@ class Trainer:
         return self.schedule.rates(epoch)
 
     def _start_evaluations(self) -> None:
-        with self.stream.as_current():
-            for evaluation in self._evaluations.values():
-                evaluation.start()
+        for evaluation in self._evaluations.values():
+            evaluation.start()
         self.stream.record_event()
 
     def _record(self, iteration: int, lr: float, loss: float, is_evaluated: bool, started: float) -> EpochRecord:
         config = self.config
         results = {}
         if is_evaluated:
-            with self.stream.as_current():
-                results = {split: evaluation.result() for split, evaluation in self._evaluations.items()}
+            results = {split: evaluation.result() for split, evaluation in self._evaluations.items()}
         test_loss, test_error = results.get("test", (math.nan, math.nan))
         return EpochRecord(
             schema_version=SCHEMA_VERSION,

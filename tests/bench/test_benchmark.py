@@ -9,10 +9,10 @@ import pytest
 import torch
 from support.commands import command
 
-from resdepth.bench import measure
 from resdepth.bench.benchmark import bench_steps, bench_sweep
 from resdepth.bench.rows import BASELINE, StepCost
 from resdepth.errors import ConfigError
+from resdepth.sweep import preflight
 
 TINY_STEP = ("depth=8", "variant=plain", "device=cpu", "recipe.batch_size=16")
 
@@ -51,7 +51,7 @@ def test_what_does_not_fit_is_a_row_that_says_so(tmp_path, monkeypatch, capsys):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore")
 
-    monkeypatch.setattr(measure, "Trainer", full)
+    monkeypatch.setattr(preflight, "Trainer", full)
     folder = bench_steps(TINY_STEP, tmp_path / "b", [1], print, baseline=True)
     table = pd.read_csv(folder / "bench.csv")
     assert table.note[0] == "CUDA out of memory. Tried to allocate 9 GiB"
@@ -90,6 +90,21 @@ def test_a_number_at_once_that_is_none_is_refused(number, tmp_path):
     done = command("bench", "depth=8", "--at-once", number, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"resdepth: --at-once={number}: needs whole numbers from 1 to 32, such as 1,2,4\n"
+
+
+@pytest.mark.slow
+def test_points_measured_twice_have_two_rows(tmp_path):
+    table = pd.read_csv(bench_steps(TINY_STEP, tmp_path / "b", [1, 1], print, baseline=False) / "bench.csv")
+    assert list(table.at_once) == [1, 1]
+
+
+@pytest.mark.slow
+def test_the_command_lists_what_its_minutes_leave_out(tmp_path):
+    words = ("depth=8,14", "variant=plain", "device=cpu", "recipe.batch_size=16", "--no-usual", "--minutes", "0.0001")
+    done = command("bench", *words, "--out", "b", cwd=tmp_path)
+    assert "plain-8, eager, fp32: " in done.stdout
+    assert "plain-14, eager, fp32: left out: too little of the 0.0001 minutes is left\n" in done.stdout
+    assert "left out" in (tmp_path / "b" / "bench.csv").read_text()
 
 
 @pytest.mark.gpu

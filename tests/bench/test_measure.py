@@ -1,7 +1,9 @@
 """What the bench measures, in which order, and that it ends in time."""
 
+import contextlib
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from resdepth import device as devices
 from resdepth.bench import baseline
 from resdepth.bench import measure as measure_module
 from resdepth.bench.measure import make_points, measure
+from resdepth.data.synthetic import random_dataset
 from resdepth.sweep.plan import make_specs
 
 
@@ -112,7 +115,7 @@ def test_the_usual_loop_computes_nchw_throughout():
 
 @pytest.fixture
 def slow(monkeypatch):
-    """A machine on which a step takes half a second and 10 more at once ten times as long; its clock is simulated."""
+    """A step takes half a second, and n runs at once take n times as long; the clock is simulated."""
     now = [0.0]
     monkeypatch.setattr(measure_module.time, "perf_counter", lambda: now[0])
 
@@ -121,17 +124,14 @@ def slow(monkeypatch):
             now[0] += 0.5 * steps * len(trainers)
             yield 0.5
 
-    class Net:
-        def __init__(self, *_):
-            self.step = lambda: None
-
-        def close(self):
-            pass
+    @contextlib.contextmanager
+    def timed_trainers(spec, count, data):
+        yield [SimpleNamespace(step=lambda: None)] * count
 
     monkeypatch.setattr(measure_module, "windows", windows)
-    monkeypatch.setattr(measure_module, "Trainer", Net)
+    monkeypatch.setattr(measure_module, "timed_trainers", timed_trainers)
+    monkeypatch.setattr(measure_module, "timing_data", lambda *_: None)
     monkeypatch.setattr(measure_module, "begin_epoch", lambda _: None)
-    monkeypatch.setattr(measure_module, "compile_blocks", lambda _: ())
     monkeypatch.setattr(measure_module, "window_steps", lambda _: 20)
     monkeypatch.setattr(measure_module, "_WINDOWS", 20)
     monkeypatch.setattr(measure_module, "_WARM_UP", 3)
@@ -156,6 +156,27 @@ def test_nothing_is_begun_after_the_minutes_and_what_is_left_out_says_so(slow):
     assert [bool(cost.note) for cost in costs] == [False, False, True, True]
     assert costs[-1].note == "left out: too little of the 0.4 minutes is left"
     assert slow[0] <= 24 + 1
+
+
+def test_a_compilation_is_begun_only_if_it_can_end(slow, monkeypatch):
+    monkeypatch.setattr(measure_module, "_MAX_SECONDS", 1.0)
+    points = make_points(specs("depth=8", "engine=compiled"), [1, 2], baseline=False)
+    points = [replace(point, rank=rank) for point, rank in zip([*points, *points], (1, 2, 3, 4), strict=True)]
+    first = replace(
+        points[0], rank=0, spec=replace(points[0].spec, config=replace(points[0].spec.config, engine="eager"))
+    )
+    # A minute is left for the first compilation but for a second; with it, all that follows needs no other.
+    for minutes, expected in ((1.0, ["", "left out", "left out", "left out", "left out"]), (1.2, [""] * 5)):
+        slow[0] = 0.0
+        notes = [cost.note.partition(":")[0] for _, cost in measure([first, *points], minutes)]
+        assert notes == expected
+
+
+def test_the_usual_loop_ends_in_time():
+    (spec,) = specs("depth=8", "recipe.batch_size=16")
+    split = random_dataset(spec.shape, 16 * 50).train
+    seconds = baseline.baseline_step_seconds(spec, split, torch.device("cpu"), 0, 10_000, 0.0)
+    assert 1 <= len(seconds) < 10
 
 
 def test_points_are_measured_in_the_order_of_their_rank(slow):

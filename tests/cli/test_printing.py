@@ -1,8 +1,12 @@
 """What is printed: durations and estimates."""
 
 import pytest
+from typer.testing import CliRunner
 
 from resdepth.cli import printing
+from resdepth.cli.commands import app
+from resdepth.sweep import groups
+from resdepth.sweep.plan import make_plan
 
 
 @pytest.mark.parametrize(
@@ -22,3 +26,21 @@ def test_a_sweep_of_hours_says_what_would_be_quicker(capsys):
     said = capsys.readouterr().out
     assert "About 5 h 33 min on this machine." in said
     assert all(part in said for part in ("device=cuda", "recipe.epochs=N", "data.limit=N", "data=digits"))
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_sweep_that_the_memory_slows_down_says_so_at_its_start(monkeypatch):
+    monkeypatch.setattr(groups, "cores", lambda: 2)
+    monkeypatch.setattr(groups.devices, "free_memory", lambda _: 1)
+    words = ["sweep", "depth=8", "variant=plain", "seed=0,1", "recipe.epochs=1", "data.limit=64", "device=cpu"]
+    result = CliRunner().invoke(app, words)
+    assert "1 run at once instead of 2: the free memory holds no more.\n" in result.output, result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "is_said"),
+    [((), False), (("engine=compiled",), True), (("engine=compiled", "gradient_checkpointing=true"), False)],
+)
+def test_a_compilation_is_announced(words, is_said, capsys, tmp_path):
+    printing.announce(make_plan(["depth=8", "device=cpu", f"results={tmp_path}", *words]))
+    assert ("compiled first" in capsys.readouterr().out) == is_said

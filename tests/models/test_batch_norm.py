@@ -33,6 +33,9 @@ class Operators(TorchDispatchMode):
         return operator(*args, **(kwargs or {}))
 
 
+@pytest.mark.skipif(
+    not torch.backends.cudnn.is_available() and not torch.version.cuda, reason="needs a CUDA build of torch"
+)
 @pytest.mark.parametrize("is_training", [True, False])
 @pytest.mark.parametrize(
     ("dtype", "uses_cudnn", "expected"),

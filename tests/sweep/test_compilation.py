@@ -13,6 +13,7 @@ from support.cuda import FakeCuda
 from support.runs import Order
 from support.trainers import training
 
+from resdepth.data.dataset import Shape
 from resdepth.sweep import compilation
 from resdepth.sweep import run as run_module
 from resdepth.sweep.compilation import compile_blocks
@@ -85,6 +86,44 @@ def test_a_net_of_one_block_per_stage_finds_its_blocks_among_those_of_a_deeper_o
     for variant, depth in (("residual", 20), ("residual", 56), ("residual", 8), ("plain", 8)):
         list(compile_blocks(training(variant, depth=depth, engine="compiled")))
     assert sorted(started) == [(8, 0), (8, 1), (8, 2), *[(14, n) for n in (0, 2, 3, 4, 5)]]
+
+
+@pytest.mark.parametrize(
+    "difference", [{"native_batch_norm": True}, {"memory_format": "contiguous"}, {"precision": "bf16"}]
+)
+def test_another_kind_of_net_is_compiled_anew(difference, monkeypatch):
+    started = []
+    process = SimpleNamespace(start=lambda: started.append(1), is_alive=lambda: False)
+    monkeypatch.setattr(
+        compilation.multiprocessing, "get_context", lambda _: SimpleNamespace(Process=lambda **_: process)
+    )
+    for keys in ({}, difference, {}, difference):
+        list(compile_blocks(training(depth=8, engine="compiled", **keys)))
+    assert len(started) == 2 * 3
+
+
+def test_a_process_that_cannot_start_is_reported_as_that(monkeypatch):
+    def start():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    process = SimpleNamespace(start=start)
+    monkeypatch.setattr(
+        compilation.multiprocessing, "get_context", lambda _: SimpleNamespace(Process=lambda **_: process)
+    )
+    with pytest.raises(BlockingIOError):
+        list(compile_blocks(training(depth=8, engine="compiled")))
+    assert compilation._in_progress == set()
+
+
+def test_a_compilation_that_fails_is_left_to_the_training_process(monkeypatch, capsys):
+    def fail(*_):
+        raise RuntimeError("no compiler")
+
+    t = training(depth=8, engine="compiled")
+    monkeypatch.setattr(compilation, "Trainer", fail)
+    shape = Shape(1, 8, 8, 10, 32)
+    compilation._compile(0, t.config, shape, 1, 1)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_other_runs_go_on_while_the_blocks_of_one_are_compiled(tmp_path, monkeypatch):

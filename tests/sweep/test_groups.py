@@ -1,6 +1,7 @@
 """Which runs share a process, and how many at once."""
 
 import pytest
+import torch
 from support.runs import TINY, train_here
 
 from resdepth.cli.printing import print_concurrency
@@ -44,7 +45,7 @@ def test_groups(words, expected, tmp_path):
 
 def test_no_more_run_at_once_than_the_memory_holds(monkeypatch, tmp_path):
     plan = make_plan(["depth=8,14", "variant=plain", "device=cpu", f"results={tmp_path}"])
-    one = max(run.estimated_memory_bytes for run in plan.runs)
+    one = max(run.own_memory_bytes + run.process_memory_bytes for run in plan.runs)
     monkeypatch.setattr(groups.devices, "free_memory", lambda _: 1.5 * one)
     assert make_groups(plan)[0].concurrency == 1
     monkeypatch.setattr(groups.devices, "free_memory", lambda _: 2 * one)
@@ -69,9 +70,18 @@ def test_no_more_run_at_once_than_the_memory_holds(monkeypatch, tmp_path):
 def test_a_sweep_whose_runs_do_not_all_fit_says_how_many_do(words, concurrency, line, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(groups, "cores", lambda: 8)
     plan = make_plan(["depth=8,14,20,26", words, "device=cpu", f"results={tmp_path}"])
-    sizes = sorted((run.estimated_memory_bytes for run in plan.runs), reverse=True)
+    sizes = sorted((run.own_memory_bytes + run.process_memory_bytes for run in plan.runs), reverse=True)
     monkeypatch.setattr(groups.devices, "free_memory", lambda _: sum(sizes[:3]))
     made = make_groups(plan)
     assert made[0].concurrency == concurrency
     print_concurrency(made)
     assert capsys.readouterr().out == line
+
+
+def test_on_a_gpu_the_runs_share_the_data_and_the_libraries(monkeypatch, tmp_path):
+    plan = make_plan(["depth=8,14", "variant=plain", "device=cpu", f"results={tmp_path}"])
+    own = sum(run.own_memory_bytes for run in plan.runs)
+    monkeypatch.setattr(groups.devices, "resolve", lambda _: torch.device("cuda"))
+    for free, expected in ((own + plan.runs[0].process_memory_bytes, 2), (own, 1)):
+        monkeypatch.setattr(groups.devices, "free_memory", lambda _, free=free: free)
+        assert groups._fitting(plan.runs, 2) == expected

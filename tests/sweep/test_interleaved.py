@@ -24,8 +24,8 @@ GRAPHS = 3  # of a run: the step, and the evaluation of each split
 
 @pytest.fixture
 def cuda(monkeypatch):
-    fake = FakeCuda().install(monkeypatch)
-    yield fake
+    with FakeCuda().install(monkeypatch) as fake:
+        yield fake
     assert fake.faults == []
     assert [stream.graphs for stream in fake.streams] == [[]] * len(fake.streams), "a run's graphs were not released"
     assert fake.current is fake.default

@@ -14,8 +14,8 @@ from resdepth.training.cuda import CudaGraph, Stream, StreamPool
 
 @pytest.fixture
 def cuda(monkeypatch):
-    fake = FakeCuda().install(monkeypatch)
-    yield fake
+    with FakeCuda().install(monkeypatch) as fake:
+        yield fake
     assert fake.faults == []
 
 
@@ -35,11 +35,14 @@ def test_a_graph_warms_up_captures_and_replays_on_one_stream_and_changes_nothing
         total.add_(1)
 
     stream = Stream(CPU)
+    stream.wait_for_default()
     graph = CudaGraph(body, [total], stream)
     assert seen == [cuda.streams[0]] * 4
+    stream.synchronise()
     assert total.tolist() == [0, 0]
     for _ in range(3):
         graph()
+    stream.synchronise()
     assert total.tolist() == [3, 3]
     assert len(seen) == 4  # replayed, not called
     assert cuda.current is cuda.default
@@ -101,6 +104,35 @@ def test_a_captured_run_has_the_rows_of_an_eager_one(variant, precision, cuda, m
     assert cuda.streams[0].graphs == []
     monkeypatch.undo()
     assert rows(training(variant, recipe=recipe, precision=precision).epochs()) == captured
+
+
+def test_an_eager_run_submits_all_its_work_to_its_stream(monkeypatch):
+    with FakeCuda().install(monkeypatch, "eager") as cuda:
+        trainer = training(recipe=replace(SHORT, eval_clean=True, epochs=2))
+        on_stream = rows(trainer.epochs())
+        trainer.close()
+    assert cuda.faults == []
+    assert cuda.graphs == []
+    monkeypatch.undo()
+    assert rows(training(recipe=replace(SHORT, eval_clean=True, epochs=2)).epochs()) == on_stream
+
+
+def test_the_stand_ins_notice_what_one_stream_uses_too_early(monkeypatch):
+    with FakeCuda().install(monkeypatch) as cuda:
+        one, other, total = Stream(CPU), Stream(CPU), torch.zeros(1)
+        one.wait_for_default()
+        other.wait_for_default()
+        with one.as_current():
+            total.add_(1)
+        with other.as_current():
+            total.add_(1)
+        assert len(cuda.faults) == 1
+        other.synchronise()
+        with one.as_current():
+            total.add_(1)
+        assert len(cuda.faults) == 1
+        total.item()  # on the default stream
+        assert len(cuda.faults) == 2
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
