@@ -123,6 +123,21 @@ def test_out_of_memory_in_one_run_ends_that_run_alone(call, cuda, alone, tmp_pat
     assert {name: rows for name, rows in all_rows(tmp_path).items() if name != failed} == others
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA out of memory. Tried to allocate 2 GiB",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "GET was unable to find an engine to execute this computation",
+        "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory",
+    ],
+)
+def test_every_way_to_say_that_memory_is_lacking_is_understood(message):
+    assert run_module._is_out_of_memory(RuntimeError(message))
+    assert not run_module._is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
 def test_a_failed_runs_memory_is_released_only_when_the_device_has_done_its_work(cuda, tmp_path):
     in_flight = []
 

@@ -8,7 +8,7 @@ from support.runs import TINY, train_here
 
 from resdepth.errors import ConfigError
 from resdepth.results.run_directory import read_config, write_config
-from resdepth.sweep.plan import make_plan
+from resdepth.sweep.plan import make_plan, make_specs
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -52,3 +52,10 @@ def test_a_long_configuration_is_read_again_as_it_was_written():
     write_config(run.directory, run.config)
     assert (run.directory / "config.yaml").stat().st_size > 8192
     assert read_config(run.directory)["recipe.milestones"] == run.config.recipe.milestones
+
+
+def test_a_run_needs_memory_for_its_step_and_for_an_evaluation():
+    (spec,) = make_specs(["depth=20", "variant=residual", "data=cifar10"])
+    evaluation = spec.own_memory_bytes - round(1.25 * spec.min_memory_bytes)
+    assert evaluation == 3 * 1000 * 16 * 32 * 32 * 4  # three maps of 16 channels of a thousand images, in float32
+    assert spec.process_memory_bytes > 50_000 * 3 * 32 * 32

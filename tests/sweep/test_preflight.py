@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.cuda import FakeCuda
 from support.runs import execute_here
+from support.trainers import CPU
 
 import resdepth.sweep.groups
 from resdepth.errors import ConfigError
@@ -13,7 +15,8 @@ from resdepth.sweep import preflight as preflight_module
 from resdepth.sweep.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan, make_specs
-from resdepth.sweep.preflight import estimate_seconds, preflight
+from resdepth.sweep.preflight import estimate_seconds, preflight, timed_trainers, timing_data
+from resdepth.training.timing import windows
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -38,11 +41,11 @@ def test_what_only_device_or_data_can_tell_is_found_before_the_first_run(words, 
 
 @pytest.fixture
 def measured(monkeypatch):
-    """What the estimate times: (engine, precision, at once). A step takes 1 ms a layer, of several at once a third."""
+    """What the estimate times: (engine, precision, deeper net, at once). A step takes 1 ms a layer, at once a third."""
     asked = []
 
     def measure(spec, deep, count):
-        asked.append((spec.config.engine, spec.config.precision, count))
+        asked.append((spec.config.engine, spec.config.precision, deep, count))
         return preflight_module._Probe({8: 0.008, 20: 0.020}, 3.0 if count > 1 else 1.0)
 
     monkeypatch.setattr(preflight_module, "_measure", measure)
@@ -72,14 +75,47 @@ def test_runs_at_once_on_a_gpu_take_what_the_probe_has_gained(measured, monkeypa
     epoch = 12 * 20
     words = ("depth=56", "seed=0,1,2,3,4,5,6,7", "runs_per_job=8")
     assert estimate(*words) == pytest.approx(8 * 0.056 * epoch / 3)
-    assert measured == [("auto", "fp32", 8)]
+    assert measured == [("auto", "fp32", 20, 8)]
     # A long run beside short ones is not shortened by them.
     assert estimate("depth=8,110", "runs_per_job=2") == pytest.approx(0.110 * epoch)
 
 
 def test_the_engine_that_will_run_is_timed_once_for_runs_of_one_kind(measured):
     estimate("depth=8,14", "seed=0,1", "engine=compiled", "precision=fp32,bf16", "runs_per_job=1")
-    assert measured == [("compiled", "fp32", 1), ("compiled", "bf16", 1)]
+    assert measured == [("compiled", "fp32", 14, 1), ("compiled", "bf16", 14, 1)]
+
+
+def test_for_processes_one_run_is_timed_alone_on_one_thread(measured, monkeypatch):
+    monkeypatch.setattr(resdepth.sweep.groups, "cores", lambda: 2)
+    estimate("depth=8", "seed=0,1")
+    assert measured == [("auto", "fp32", 8, 1)]
+
+
+def test_what_is_timed_is_compiled_before_and_closed_after(monkeypatch):
+    compiled, closed = [], []
+
+    class Closed(preflight_module.Trainer):
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(preflight_module, "compile_blocks", lambda trainer: compiled.append(trainer) or ())
+    monkeypatch.setattr(preflight_module, "Trainer", Closed)
+    (spec,) = make_specs(["depth=8", "variant=plain", "device=cpu"])
+    with timed_trainers(spec, 3, timing_data(spec, CPU)) as trainers:
+        assert compiled == trainers[:1]
+        assert closed == []
+    assert closed == trainers[::-1]
+
+
+def test_several_runs_are_timed_with_at_most_four_steps_in_flight_each(monkeypatch):
+    with FakeCuda().install(monkeypatch, "eager") as cuda:
+        (spec,) = make_specs(["depth=8", "variant=plain", "device=cpu", "data.limit=20"])
+        monkeypatch.setattr(preflight_module, "window_steps", lambda _: 12)
+        with timed_trainers(spec, 2, timing_data(spec, CPU)) as trainers:
+            assert next(windows(trainers, 12)) > 0
+    assert cuda.most_in_flight == 4
+    assert len(cuda.streams) == 2
+    assert cuda.faults == []
 
 
 def test_the_estimate_is_timed_on_the_device():
