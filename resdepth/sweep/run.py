@@ -55,7 +55,7 @@ def train_interleaved(runs: Sequence[PlannedRun], concurrency: int, observer: Ob
             is_busy = True
             for number, steps in list(active.items()):
                 try:
-                    is_busy &= next(steps) is StepEvent.DEVICE_BUSY
+                    is_busy &= next(steps) is StepEvent.WAITING
                 except StopIteration as end:
                     outcomes[number] = end.value
                     del active[number]
@@ -119,7 +119,7 @@ def _recorded_epochs(
     observer.on_start(run, trainer.epoch)
     yield from done[-1:]
     for _ in compile_blocks(trainer):
-        yield StepEvent.DEVICE_BUSY
+        yield StepEvent.WAITING
     saved = time.monotonic()
     with (
         MetricsWriter(folder / METRICS) as metrics,

@@ -25,10 +25,10 @@ from resdepth.training.step import Step
 
 
 class StepEvent(Enum):
-    """Yielded between records so that runs can be interleaved: a step was submitted, or the device's queue is full."""
+    """Yielded between records so that runs can be interleaved: a step was submitted, or none can be at the moment."""
 
     SUBMITTED = 1
-    DEVICE_BUSY = 2
+    WAITING = 2
 
 
 class Trainer:
@@ -112,7 +112,7 @@ class Trainer:
             before = self.epoch * self.schedule.steps_per_epoch
             for iteration in range(before + 1, before + len(rates) + 1):
                 while not self.stream.can_submit:
-                    yield StepEvent.DEVICE_BUSY
+                    yield StepEvent.WAITING
                 self.step()
                 on_step(iteration)
                 yield StepEvent.SUBMITTED
@@ -120,7 +120,7 @@ class Trainer:
             if is_evaluated:
                 self._start_evaluations()
             while not self.stream.is_idle:
-                yield StepEvent.DEVICE_BUSY
+                yield StepEvent.WAITING
             loss, self.train_error = self.step.epoch_metrics()
             if not is_evaluated and not math.isfinite(loss):
                 is_evaluated = True  # the last row of a diverged run

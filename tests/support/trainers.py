@@ -5,10 +5,10 @@ import torch
 from resdepth import device as devices
 from resdepth.config.schema import DataConfig, RecipeConfig, RunConfig
 from resdepth.data import sources
-from resdepth.data.augment import draw_order
 from resdepth.data.device_data import to_device
 from resdepth.training.cuda import Stream
 from resdepth.training.evaluation import Evaluation
+from resdepth.training.timing import begin_epoch
 from resdepth.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -27,17 +27,9 @@ def evaluate(net, data, split, batch=1000):
     return evaluation.result()
 
 
-def first_epoch(t):
-    """The arguments of `begin_epoch` for a trainer's first epoch."""
-    recipe, schedule = t.config.recipe, t.schedule
-    steps = schedule.steps_per_epoch
-    order = draw_order(0, 1, len(t.data.train), schedule.batch_size, steps, recipe.pad, recipe.flip)
-    return order, [recipe.lr] * steps
-
-
 def train_steps(t, steps):
     """Train on the first minibatches; return loss and error."""
-    t.step.begin_epoch(*first_epoch(t))
+    begin_epoch([t])
     for _ in range(steps):
         t.step()
     return t.step.epoch_metrics()
