@@ -27,7 +27,7 @@ LEVELS = {
 # Modules that --help, planning, plot and summary use: with torch they would start in seconds.
 WITH_TORCH = {
     "device", "data.device_data", "data.augment", "data.seeding", "data.synthetic",
-    "models.build", "models.conv", "models.dense", "models.shortcuts", "models.batch_norm",
+    "models.build", "models.net", "models.conv", "models.dense", "models.shortcuts", "models.batch_norm",
     "training.trainer", "training.step", "training.sgd", "training.evaluation", "training.engine",
     "training.cuda", "training.timing",
     "results.environment", "results.checkpoint",

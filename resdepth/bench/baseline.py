@@ -103,7 +103,7 @@ def plain_sweep_seconds(specs: Sequence[RunSpec], device: torch.device) -> float
 
 def _net_and_optimiser(spec: RunSpec, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
     config, shape, recipe = spec.config, spec.shape, spec.config.recipe
-    net = build(config.depth, config.variant, config.model, shape.channels, shape.classes, generator(config.seed, 0))
+    net = build(config.depth, config.variant, config.model, shape.image, shape.classes, generator(config.seed, 0))
     # As nets usually are: images, maps and weights NCHW.
     net.to(device)
     return net, torch.optim.SGD(net.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)

@@ -7,7 +7,7 @@ from functools import cache
 import torch
 
 from resdepth import device as devices
-from resdepth.models.size import conv_outputs
+from resdepth.models.size import layer_outputs
 from resdepth.sweep.plan import RunSpec
 
 # Passes over the convolutions' outputs: written and read forward; read, gradient written and read backward.
@@ -23,7 +23,7 @@ def floors(spec: RunSpec, device: torch.device) -> tuple[float, float]:
     """Return the seconds of one step at the device's copy bandwidth, and at its matrix rate."""
     c, s, batch = spec.config, spec.shape, spec.schedule.batch_size
     size = 2 if c.precision == "bf16" else 4
-    moved = _PASSES * size * batch * conv_outputs(c.depth, c.model, s.height, s.width)
+    moved = _PASSES * size * batch * layer_outputs(c.depth, c.model, s.image)
     computed = _OPERATIONS * batch * spec.multiply_adds
     return moved / copy_bandwidth(device), computed / matrix_rate(device, c.precision)
 

@@ -16,6 +16,8 @@ _EXECUTION = (
 EXECUTION_KEYS = frozenset(_EXECUTION)
 # Keys without a meaning for a variant without a shortcut, which do not tell such runs apart.
 SHORTCUT_KEYS = ("model.shortcut", "model.zero_init_residual")
+# Keys of the other architectures.
+_FOREIGN = {"conv": ("model.widths",), "dense": ("model.width", "model.downsample")}
 
 
 def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -39,6 +41,13 @@ def identity(config: RunConfig) -> dict[str, Any]:
 
 
 def run_identity(config: RunConfig) -> dict[str, Any]:
-    """Return the identity without the shortcut's keys where the variant has no shortcut."""
-    skipped = () if VARIANTS[config.variant].has_shortcut else SHORTCUT_KEYS
+    """Return the identity without the keys that have no meaning for the run."""
+    skipped = unused_keys(config)
     return {key: value for key, value in identity(config).items() if key not in skipped}
+
+
+def unused_keys(config: RunConfig) -> frozenset[str]:
+    """Return the keys without a meaning for this run's variant and architecture."""
+    return frozenset(
+        (() if VARIANTS[config.variant].has_shortcut else SHORTCUT_KEYS) + _FOREIGN[config.model.architecture]
+    )

@@ -14,6 +14,7 @@ USER_SOURCES = ("npz", "folder")
 GROUPS = ("data", "model", "recipe", "experiment")
 SHORTCUTS = ("A", "B", "C")
 DOWNSAMPLES = ("stride", "max", "avg")
+ARCHITECTURES = ("conv", "dense")
 
 # The folder of the results in the repository, which are read only where they are named.
 PUBLISHED = "published"
@@ -48,10 +49,15 @@ class DataConfig:
 
 @dataclass
 class ModelConfig:
-    """The net without its depth and variant. Defaults: He et al. 2015, section 4.2."""
+    """The net without its depth and variant. Defaults: He et al. 2015, section 4.2.
+
+    `width` and `downsample` belong to conv nets, `widths`, the units of each stage, to dense nets.
+    """
 
     name: str = file_name("", "use")
+    architecture: str = choice("conv", ARCHITECTURES)
     width: int = number(16, least=1, most=4096)
+    widths: list[int] = field(default_factory=lambda: [128, 256])
     shortcut: str = choice("A", SHORTCUTS)
     downsample: str = choice("stride", DOWNSAMPLES)
     batch_norm: bool = True
@@ -59,6 +65,31 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require_valid(self, "model.")
+        is_list = isinstance(self.widths, list) and all(type(width) is int for width in self.widths)
+        is_inside = is_list and 1 <= len(self.widths) <= 16 and all(1 <= width <= 65536 for width in self.widths)
+        require(is_inside, "model.widths", self.widths, "needs a list of 1 to 16 whole numbers from 1 to 65,536")
+        if self.architecture == "dense":
+            remedy = "is for conv nets; for dense nets set model.widths=[128,256]"
+            require(self.width == 16, "model.width", self.width, remedy)
+            require(self.downsample == "stride", "model.downsample", self.downsample, "is for conv nets; leave it out")
+        else:
+            remedy = "is for dense nets; for conv nets set model.width=16, or use model=dense"
+            require(self.widths == [128, 256], "model.widths", self.widths, remedy)
+
+    @property
+    def min_depth(self) -> int:
+        """The least number of layers: a block of two layers in every stage, the first layer and the classifier."""
+        return 2 + 2 * (3 if self.architecture == "conv" else len(self.widths))
+
+    def require_depth(self, depth: int) -> None:
+        """Raises ConfigError for a depth that the net cannot have, with the nearest that it can."""
+        step, number = (6, "6n+2") if self.architecture == "conv" else (2, "an even number of")
+        below = depth - (depth - 2) % step
+        nearest = (
+            f"nearest are {below} and {below + step}" if below >= self.min_depth else f"nearest is {self.min_depth}"
+        )
+        remedy = f"a {self.architecture} net has {number} layers; {nearest}"
+        require(depth == below >= self.min_depth, "depth", depth, remedy)
 
 
 @dataclass
@@ -130,9 +161,7 @@ class RunConfig:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
 
     def __post_init__(self) -> None:
-        below = self.depth - (self.depth - 2) % 6
-        nearest = "nearest is 8" if below < 8 else f"nearest are {below} and {below + 6}"
-        require(self.depth == below >= 8, "depth", self.depth, f"a conv net has 6n+2 layers; {nearest}")
+        self.model.require_depth(self.depth)
         require(self.depth <= _MAX_DEPTH, "depth", self.depth, f"no device holds that net; at most {_MAX_DEPTH}")
         require_valid(self)
         require(self.name != PUBLISHED, "name", self.name, "is the folder of the results that came with the program")

@@ -37,6 +37,11 @@ class Shape:
     classes: int
     train_images: int
 
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        return self.channels, self.height, self.width
+
 
 def as_nchw(images: Images) -> Images:
     """(N, H, W) or (N, H, W, C) -> (N, C, H, W)."""

@@ -43,6 +43,12 @@ class DeviceData:
     row_starts: Tensor
     columns: Tensor
 
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
     def normalise(self, pixels: Tensor) -> Tensor:
         """Normalise pixels: (N, C, H, W) uint8 -> float32 of the same shape."""
         return (pixels / 255 - self.mean) / self.deviation

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 
 
-class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over (N, H, W) of (N, C, H, W), Ioffe & Szegedy 2015; a layer without the counter of minibatches.
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm over all dimensions but the channels, of (N, C, H, W) or (N, C), without the counter of minibatches.
 
-    On CUDA by cuDNN's kernels or, with `uses_cudnn` False, by PyTorch's. cuDNN's channels-last kernels wait for all of
-    their blocks to be on the device, and may stall while another run occupies it (pytorch issue 80259). In bfloat16
-    PyTorch always takes its own.
+    Ioffe & Szegedy 2015. On CUDA by cuDNN's kernels or, with `uses_cudnn` False, by PyTorch's. cuDNN's channels-last
+    kernels wait for all of their blocks to be on the device, and may stall while another run occupies it (pytorch issue
+    80259). In bfloat16 PyTorch always takes its own.
     """
 
     uses_cudnn = True

@@ -1,13 +1,13 @@
 """Shortcuts: options A, B and C bring a block's input to the shape of its output. He et al. 2015, section 3.3."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resdepth.models.batch_norm import BatchNorm2d
-
 
 class ZeroPad(nn.Module):
-    """Option A: subsample by `stride`, then zero-pad the channels evenly on both sides.
+    """Option A of conv nets: subsample by `stride`, then zero-pad the channels evenly on both sides.
 
     x (N, C, H, W) -> (N, out_channels, ceil(H/stride), ceil(W/stride)); no parameters.
     Raises ValueError if out_channels < C.
@@ -26,15 +26,28 @@ class ZeroPad(nn.Module):
         return F.pad(a, (0, 0, 0, 0, self.front, self.back))
 
 
-def projection(in_channels: int, out_channels: int, stride: int, batch_norm: bool) -> nn.Module:
-    """Options B, C: Ws of equation 2, 1x1. (N, C, H, W) -> (N, out_channels, ceil(H/stride), ceil(W/stride))."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=not batch_norm)
-    return nn.Sequential(conv, BatchNorm2d(out_channels)) if batch_norm else conv
+class PadOrTruncate(nn.Module):
+    """Option A of dense nets: Ws is the identity with rows of zeros added, or with its last rows left out.
+
+    x (N, inputs) -> (N, outputs); no parameters.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.missing = outputs - inputs
+
+    def forward(self, a: Tensor) -> Tensor:
+        # A negative padding truncates.
+        return F.pad(a, (0, self.missing))
 
 
-def build_shortcut(option: str, in_channels: int, out_channels: int, stride: int, batch_norm: bool) -> nn.Module:
-    """Return the shortcut of one block: the identity where the shape is kept, except for option C."""
-    changes_shape = in_channels != out_channels or stride != 1
+def build_shortcut(
+    option: str, pad: Callable[[], nn.Module], project: Callable[[], nn.Module], *, changes_shape: bool
+) -> nn.Module:
+    """Return the shortcut of one block: the identity where the shape is kept, except for option C.
+
+    Where it changes, option A makes the parameter-free `pad`, options B and C the learned `project`.
+    """
     if option == "C" or (option == "B" and changes_shape):
-        return projection(in_channels, out_channels, stride, batch_norm)
-    return ZeroPad(in_channels, out_channels, stride) if changes_shape else nn.Identity()
+        return project()
+    return pad() if changes_shape else nn.Identity()

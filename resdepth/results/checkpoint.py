@@ -1,6 +1,6 @@
 """checkpoint.pt: written atomically (temporary file, fsync, rename), verified by SHA-256 before it is loaded.
 
-The file is one line, `resdepth-checkpoint 2 <SHA-256 of the rest>`, followed by torch's format, which is read with
+The file is one line, `resdepth-checkpoint 3 <SHA-256 of the rest>`, followed by torch's format, which is read with
 `weights_only=True`, so that nothing in it is executed. It holds its run's identity and continues no other run.
 """
 
@@ -21,7 +21,7 @@ from resdepth.results.atomic import atomic_open
 from resdepth.results.run_directory import describe_differences
 
 CHECKPOINT = "checkpoint.pt"
-_FORMAT = 2
+_FORMAT = 3
 _MAGIC = b"resdepth-checkpoint "
 _REMEDY = "remove it and its run starts over"
 

@@ -25,7 +25,7 @@ class EpochRecord:
     dataset: str = column("the data option's name")
     model: str = column("the model option's name")
     variant: str = column("plain, residual, or another entry of the table of variants")
-    depth: int = column("weighted layers, 6n+2", "layers")
+    depth: int = column("weighted layers", "layers")
     shortcut: str = column("option A, B or C; none where the variant has no shortcut")
     seed: int = column("seed of initialisation, order and augmentation")
     epoch: int = column("epochs done, from 1; the last may be a part of one", "epochs")

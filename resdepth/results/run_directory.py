@@ -20,13 +20,12 @@ import yaml
 from filelock import FileLock, Timeout
 
 from resdepth.config.checks import expand_path
-from resdepth.config.keys import EXECUTION_KEYS, SHORTCUT_KEYS, flatten, run_identity
+from resdepth.config.keys import EXECUTION_KEYS, flatten, run_identity, unused_keys
 from resdepth.config.schema import RunConfig
 from resdepth.errors import ConfigError, RecordError, RunError
 from resdepth.results.atomic import PART, atomic_write_text
 from resdepth.results.metrics import METRICS, read_columns
 from resdepth.results.outcome import OUTCOME, Outcome, read_outcome
-from resdepth.variants import VARIANTS
 
 CONFIG, FAILURE, LOCK = "config.yaml", "failure.txt", ".lock"
 ASIDE = ".aside"  # the hidden folder beside the runs that keeps those started over
@@ -55,7 +54,8 @@ class RunLockedError(RunError):
 
 def run_path(config: RunConfig, non_defaults: Iterable[tuple[str, Any]]) -> Path:
     """Return results/<name>/<variant>-<depth>-s<seed>,..., each part a valid file name on any system."""
-    kept = [(k, v) for k, v in non_defaults if k not in SHORTCUT_KEYS or VARIANTS[config.variant].has_shortcut]
+    unused = unused_keys(config)
+    kept = [(key, value) for key, value in non_defaults if key not in unused]
     if config.data.fingerprint:
         kept.append(("content", config.data.fingerprint[:8]))
     parts = [f"{config.variant}-{config.depth}-s{config.seed}", *(f"{k}={_format(v)}" for k, v in kept)]
@@ -79,7 +79,7 @@ def _format(value: Any) -> str:
 
 def write_config(folder: Path, config: RunConfig) -> None:
     """Write config.yaml: the resolved configuration without its execution keys, so without absolute paths."""
-    skipped = EXECUTION_KEYS | set(() if VARIANTS[config.variant].has_shortcut else SHORTCUT_KEYS)
+    skipped = EXECUTION_KEYS | unused_keys(config)
     tree: dict[str, Any] = {}
     for key, value in flatten(config):
         if key not in skipped:

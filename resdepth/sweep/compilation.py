@@ -19,17 +19,16 @@ from pathlib import Path
 import torch
 
 from resdepth import device as devices
-from resdepth.config.schema import RunConfig
+from resdepth.config.schema import ModelConfig, RunConfig
 from resdepth.data.dataset import Shape
 from resdepth.data.device_data import to_device
 from resdepth.data.synthetic import random_dataset
 from resdepth.host import cores
-from resdepth.models.size import blocks_per_stage
+from resdepth.models.size import stages
 from resdepth.training.engine import block_forward
 from resdepth.training.timing import begin_epoch
 from resdepth.training.trainer import Trainer
 
-_MAX_DEPTH = 14  # two blocks per stage: a net of that depth has every shape of block
 # Kinds of nets whose blocks are being compiled, and those whose blocks were.
 _in_progress: set[str] = set()
 _done: set[str] = set()
@@ -40,7 +39,9 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
 
     A failure is left to the first step, which compiles what is missing and raises.
     """
-    config = replace(trainer.config, depth=min(trainer.config.depth, _MAX_DEPTH), seed=0)
+    # Two blocks per stage: a net of that depth has every shape of block.
+    enough = 2 * trainer.config.model.min_depth - 2
+    config = replace(trainer.config, depth=min(trainer.config.depth, enough), seed=0)
     is_compiled = trainer.engine == "compiled" and not config.gradient_checkpointing
     if not is_compiled or multiprocessing.current_process().daemon:  # a daemon may not have processes of its own
         return
@@ -49,13 +50,13 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
     layout = (trainer.net.memory_format, config.native_batch_norm)
     kind = (config.device, config.variant, config.model, config.precision, layout, shape)
     key = repr((config.depth, kind))
-    containing = {key, repr((_MAX_DEPTH, kind))}
+    containing = {key, repr((enough, kind))}
     while containing & _in_progress:
         yield  # by another run
     if containing & _done:
         return
     _in_progress.add(key)
-    waiting, active = _distinct_blocks(config.depth), list[BaseProcess]()
+    waiting, active = _distinct_blocks(config.depth, config.model), list[BaseProcess]()
     settings = (config, shape, max(1, cores() // len(waiting)), torch.get_num_threads())
     start = multiprocessing.get_context("spawn").Process
     try:
@@ -87,10 +88,18 @@ def _sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _distinct_blocks(depth: int) -> list[int]:
+def _distinct_blocks(depth: int, model: ModelConfig) -> list[int]:
     """Return the numbers of the blocks of different shapes: the first of each stage, and its second if that differs."""
-    n = blocks_per_stage(depth)
-    return [0, n, 2 * n] + ([n + 1, 2 * n + 1] if n > 1 else [])
+    found: dict[tuple[int, ...], int] = {}
+    number = 0
+    for i, (blocks, before, width) in enumerate(stages(depth, model)):
+        # The maps of a conv net's stages differ in their sides.
+        stage = i if model.architecture == "conv" else 0
+        found.setdefault((before, width, stage), number)
+        if blocks > 1:
+            found.setdefault((width, width, stage), number + 1)
+        number += blocks
+    return list(found.values())
 
 
 def _compile(number: int, config: RunConfig, shape: Shape, share: int, threads: int) -> None:

@@ -11,7 +11,7 @@ from resdepth.data import sources
 from resdepth.data.dataset import Shape
 from resdepth.errors import ConfigError
 from resdepth.host import format_bytes
-from resdepth.models.size import min_memory_bytes, multiply_adds, parameters
+from resdepth.models.size import min_memory_bytes, multiply_adds, parameters, stage_outputs
 from resdepth.results.run_directory import RunState, read_state, run_path
 from resdepth.training.schedule import Schedule
 
@@ -35,13 +35,12 @@ class RunSpec:
     def parameters(self) -> int:
         """Number of trained parameters."""
         c = self.config
-        return parameters(c.depth, c.variant, c.model, self.shape.channels, self.shape.classes)
+        return parameters(c.depth, c.variant, c.model, self.shape.image, self.shape.classes)
 
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of one image's forward pass."""
-        s = self.shape
-        return multiply_adds(self.config.depth, self.config.model, s.channels, s.height, s.width, s.classes)
+        return multiply_adds(self.config.depth, self.config.model, self.shape.image, self.shape.classes)
 
     @property
     def total_multiply_adds(self) -> int:
@@ -52,7 +51,7 @@ class RunSpec:
     def min_memory_bytes(self) -> int:
         """Memory that a training step needs at least, bytes."""
         c, s = self.config, self.shape
-        sizes = (s.channels, s.height, s.width, s.classes, self.schedule.batch_size)
+        sizes = (s.image, s.classes, self.schedule.batch_size)
         is_half, is_recomputed = c.precision == "bf16", c.gradient_checkpointing
         return min_memory_bytes(c.depth, c.variant, c.model, *sizes, half=is_half, recomputed=is_recomputed)
 
@@ -60,8 +59,8 @@ class RunSpec:
     def own_memory_bytes(self) -> int:
         """Memory that training needs on its device, roughly, of its own: step and evaluation, bytes."""
         s = self.shape
-        # Of a batch of 1,000 images, three maps of the first stage at a time.
-        evaluation_bytes = 3 * 4 * min(1000, s.train_images) * self.config.model.width * s.height * s.width
+        # Of a batch of 1,000 images, three outputs of the stage with the largest at a time.
+        evaluation_bytes = 3 * 4 * min(1000, s.train_images) * max(stage_outputs(self.config.model, s.image))
         return round(1.25 * self.min_memory_bytes) + evaluation_bytes
 
     @property
@@ -74,8 +73,10 @@ class RunSpec:
         """Raises ConfigError, before any memory is allocated, for a run that needs more than `available` bytes."""
         if self.min_memory_bytes > available:
             c, needed = self.config, format_bytes(self.min_memory_bytes)
-            net = f"with model.width={c.model.width} and minibatches of {self.schedule.batch_size}"
-            remedy = f"{owner} {format_bytes(available)}; lower depth, model.width or recipe.batch_size"
+            key = "model.widths" if c.model.architecture == "dense" else "model.width"
+            width = c.model.widths if c.model.architecture == "dense" else c.model.width
+            net = f"with {key}={width} and minibatches of {self.schedule.batch_size}"
+            remedy = f"{owner} {format_bytes(available)}; lower depth, {key} or recipe.batch_size"
             raise ConfigError("depth", c.depth, f"{net} needs at least {needed} of memory and {remedy}")
 
 

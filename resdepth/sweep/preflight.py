@@ -108,15 +108,16 @@ class _Probe:
 def _group_seconds(group: Group, probes: dict[tuple[object, ...], _Probe]) -> float:
     """Estimate a group's time: of all its runs side by side, but no less than the longest takes alone."""
     count = min(group.concurrency, len(group.runs))
-    deep = min(_DEEP, max(run.config.depth for run in group.runs))
+    deepest = max(run.config.depth for run in group.runs)
     alone, together = [], []
     for run in group.runs:
         c = run.config
+        deep = max(c.model.min_depth, min(_DEEP, deepest))
         # Engine and layout are the same in all runs of a sweep.
         key = (
             c.device,
             c.precision,
-            c.model.width,
+            repr(c.model),
             replace(run.shape, train_images=0),
             run.schedule.batch_size,
             count,
@@ -155,9 +156,10 @@ def _measure(spec: RunSpec, deep: int, count: int) -> _Probe:
     device = devices.resolve(spec.config.device)
     devices.set_precision(spec.config.precision, device)
     data, window = timing_data(spec, device), window_steps(device.type)
+    shallow = max(_SHALLOW, spec.config.model.min_depth)
     seconds, gain = {}, 1.0
-    for depth in dict.fromkeys((deep, _SHALLOW)):
-        number = count if depth == _SHALLOW else 1
+    for depth in dict.fromkeys((max(deep, shallow), shallow)):
+        number = count if depth == shallow else 1
         with timed_trainers(replace(spec, config=replace(spec.config, depth=depth)), number, data) as trainers:
             seconds[depth] = _fastest(windows(trainers[:1], window))
             if number > 1:

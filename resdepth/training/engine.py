@@ -10,11 +10,12 @@ from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from resdepth.errors import ConfigError
-from resdepth.models.conv import Block
+from resdepth.models.batch_norm import BatchNorm
+from resdepth.models.net import Block
 
 # A block draws no random numbers, and a generator's state cannot be read inside a graph.
 _checkpoint = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
@@ -72,7 +73,7 @@ def _recomputed(block: Block, a: Tensor) -> Tensor:
 @contextmanager
 def _frozen_statistics(block: Block) -> Iterator[None]:
     """Keep the second forward pass from updating the running statistics of batch norm."""
-    norms = [(module, module.momentum) for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [(module, module.momentum) for module in block.modules() if isinstance(module, BatchNorm)]
     for norm, _ in norms:
         norm.momentum = 0.0
     try:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from resdepth.config.schema import RecipeConfig
+from resdepth.models.batch_norm import BatchNorm
+from resdepth.models.net import Net
 
 # The function behind torch.optim.SGD, whose own `step` first imports torch._dynamo: 1 to 2 seconds per process.
 _update = partial(sgd, fused=True, dampening=0.0, nesterov=False, maximize=False)
@@ -19,12 +21,12 @@ class SGD:
     `lr` is a tensor on the device, so that a captured graph reads the learning rate of its step. The momenta start at
     zero and keep their addresses. Weight decay applies to weights, and to biases and batch norm as the recipe sets.
 
-    With `half`, the convolutions' parameters become bfloat16 copies of float32 `masters`, which are updated in their
-    place (Micikevicius et al. 2018, section 3.1). A step casts all gradients and all weights, in a kernel for every 64
-    tensors, where autocast takes two kernels per layer.
+    With `half`, the parameters of all layers but the classifier become bfloat16 copies of float32 `masters`, which are
+    updated in their place (Micikevicius et al. 2018, section 3.1). A step casts all gradients and all weights, in a
+    kernel for every 64 tensors, where autocast takes two kernels per layer.
     """
 
-    def __init__(self, net: nn.Module, recipe: RecipeConfig, device: torch.device, *, half: bool = False) -> None:
+    def __init__(self, net: Net, recipe: RecipeConfig, device: torch.device, *, half: bool = False) -> None:
         self.lr = torch.tensor(recipe.lr, device=device)
         self._momentum = recipe.momentum
         self._parameters = list(net.parameters())
@@ -33,7 +35,8 @@ class SGD:
         decayed: list[Tensor] = []
         undecayed: list[Tensor] = []
         for path, module in net.named_modules():
-            is_norm, is_half = isinstance(module, nn.BatchNorm2d), half and isinstance(module, nn.Conv2d)
+            is_norm = isinstance(module, BatchNorm)
+            is_half = half and isinstance(module, nn.Conv2d | nn.Linear) and module is not net.classifier
             for name, parameter in module.named_parameters(recurse=False):
                 updated: Tensor = parameter
                 if is_half:

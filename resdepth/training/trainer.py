@@ -13,7 +13,7 @@ from resdepth.config.schema import RunConfig
 from resdepth.data.augment import draw_order
 from resdepth.data.device_data import DeviceData
 from resdepth.data.seeding import INITIALISATION, generator
-from resdepth.models.batch_norm import BatchNorm2d
+from resdepth.models.batch_norm import BatchNorm
 from resdepth.models.build import build
 from resdepth.results.metrics import SCHEMA_VERSION, EpochRecord
 from resdepth.training import engine
@@ -40,15 +40,15 @@ class Trainer:
     def __init__(self, config: RunConfig, data: DeviceData, stream: Stream | None = None) -> None:
         self.config, self.data = config, data
         self.schedule = Schedule.of(config.recipe, len(data.train))
-        channels, device = data.train.images.shape[1], data.mean.device
+        device = data.mean.device
         source = generator(config.seed, INITIALISATION)
-        net = build(config.depth, config.variant, config.model, channels, data.classes, source)
+        net = build(config.depth, config.variant, config.model, data.image, data.classes, source)
         net.memory_format = engine.choose_memory_format(config.memory_format, config.precision, device)
         self.net = net.to(device, memory_format=net.memory_format)  # type: ignore[call-overload]
         self.engine = engine.choose(config.engine, device)
         self.net.call_block = engine.block_forward(self.engine, recompute=config.gradient_checkpointing)
         for module in self.net.modules():
-            if isinstance(module, BatchNorm2d):
+            if isinstance(module, BatchNorm):
                 module.uses_cudnn = not config.native_batch_norm
         self.stream = stream or Stream(device)
         captured = engine.is_captured(self.engine, device)

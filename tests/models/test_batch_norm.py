@@ -7,11 +7,11 @@ from support.trainers import training
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from resdepth.models.batch_norm import BatchNorm2d
+from resdepth.models.batch_norm import BatchNorm
 
 
 def test_it_is_pytorchs_layer_bit_for_bit():
-    ours, theirs = BatchNorm2d(4), torch.nn.BatchNorm2d(4)
+    ours, theirs = BatchNorm(4), torch.nn.BatchNorm2d(4)
     for _ in range(3):
         z = torch.randn(8, 4, 5, 5)
         assert torch.equal(ours(z), theirs(z))
@@ -48,7 +48,7 @@ class Operators(TorchDispatchMode):
 def test_on_cuda_pytorch_takes_the_kernels_asked_for(dtype, uses_cudnn, expected, is_training):
     """Tensors without content on a CUDA device that need not be there: PyTorch chooses the kernels by itself."""
     with FakeTensorMode(), torch.device("cuda"):
-        layer = BatchNorm2d(4).train(is_training)
+        layer = BatchNorm(4).train(is_training)
         layer.uses_cudnn = uses_cudnn
         z = torch.empty(8, 4, 5, 5, dtype=dtype)
         with Operators() as operators:
@@ -58,7 +58,7 @@ def test_on_cuda_pytorch_takes_the_kernels_asked_for(dtype, uses_cudnn, expected
 
 
 def test_pytorchs_own_kernels_compute_the_same_bit_for_bit():
-    one, other = BatchNorm2d(4), BatchNorm2d(4)
+    one, other = BatchNorm(4), BatchNorm(4)
     other.uses_cudnn = False
     for _ in range(2):
         z, w = (torch.randn(8, 4, 5, 5, generator=torch.Generator().manual_seed(0)).requires_grad_() for _ in range(2))
@@ -79,4 +79,4 @@ def test_native_batch_norm_is_set_in_every_layer(is_native):
 def test_projections_have_it_too():
     norms = [m for m in small(shortcut="C").modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert len(norms) == 7 + 3
-    assert {type(norm) for norm in norms} == {BatchNorm2d}
+    assert {type(norm) for norm in norms} == {BatchNorm}

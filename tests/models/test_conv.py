@@ -25,8 +25,8 @@ def test_depth_counts_the_weighted_layers():
 
 def silence(block):
     with torch.no_grad():
-        block.conv1.weight.zero_()
-        block.conv2.weight.zero_()
+        block.layer1.weight.zero_()
+        block.layer2.weight.zero_()
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
@@ -41,7 +41,7 @@ def test_a_residual_block_of_zero_weights_is_the_identity_and_a_plain_one_is_not
 def test_a_block_computes_its_equation():
     block = small("residual").blocks[0].eval()
     a = torch.rand(2, 16, 8, 8)
-    z = block.norm2(block.conv2(torch.relu(block.norm1(block.conv1(a)))))
+    z = block.norm2(block.layer2(torch.relu(block.norm1(block.layer1(a)))))
     assert torch.equal(block(a), torch.relu(z + a))
     plain = small("plain").blocks[0].eval()
     plain.load_state_dict(block.state_dict())

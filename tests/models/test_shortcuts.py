@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from resdepth.config.schema import SHORTCUTS
-from resdepth.models.shortcuts import ZeroPad, build_shortcut
+from resdepth.config.schema import SHORTCUTS, ModelConfig
+from resdepth.models.conv import conv_block
+from resdepth.models.dense import dense_block
+from resdepth.models.shortcuts import PadOrTruncate, ZeroPad
+from resdepth.variants import VARIANTS
 
 
 def test_option_a_subsamples_and_pads_the_channels_evenly_on_both_sides():
@@ -35,10 +38,19 @@ def test_option_a_cannot_drop_channels():
         ZeroPad(8, 4, stride=1)
 
 
-def test_projections_stand_where_the_options_say():
-    def is_projection(option, changes):
-        module = build_shortcut(option, 4, 8 if changes else 4, 2 if changes else 1, batch_norm=True)
-        return any(isinstance(m, torch.nn.Conv2d) for m in module.modules())
+@pytest.mark.parametrize("architecture", ["conv", "dense"])
+def test_projections_stand_where_the_options_say(architecture):
+    def shortcut(option, changes):
+        model, residual, width = ModelConfig(shortcut=option), VARIANTS["residual"], 8 if changes else 4
+        if architecture == "conv":
+            return conv_block(4, width, 2 if changes else 1, model, residual).shortcut
+        return dense_block(4, width, model, residual).shortcut
 
-    found = {(o, c): is_projection(o, c) for o in SHORTCUTS for c in (False, True)}
+    found = {(o, c): any(p.ndim > 1 for p in shortcut(o, c).parameters()) for o in SHORTCUTS for c in (False, True)}
     assert [k for k, v in found.items() if v] == [("B", True), ("C", False), ("C", True)]
+
+
+def test_option_a_of_dense_nets_pads_with_zeros_or_truncates():
+    a = torch.rand(2, 5)
+    assert torch.equal(PadOrTruncate(5, 7)(a), torch.cat([a, torch.zeros(2, 2)], dim=1))
+    assert torch.equal(PadOrTruncate(5, 3)(a), a[:, :3])

@@ -7,7 +7,7 @@ from support.nets import count
 from resdepth.config.schema import SHORTCUTS, ModelConfig
 from resdepth.models.build import build
 from resdepth.models.conv import ConvNet
-from resdepth.models.size import conv_outputs, min_memory_bytes, multiply_adds, parameters
+from resdepth.models.size import layer_outputs, min_memory_bytes, multiply_adds, parameters
 from resdepth.variants import VARIANTS
 
 PAPER_PARAMETERS = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962, 1202: 19_421_274}
@@ -20,12 +20,12 @@ def test_nets_have_the_papers_parameter_counts(depth, variant, expected):
     with torch.device("meta"):
         net = ConvNet(depth, VARIANTS[variant], ModelConfig(), channels=3, classes=10)
     assert count(net) == expected
-    assert parameters(depth, variant, ModelConfig(), channels=3, classes=10) == expected
+    assert parameters(depth, variant, ModelConfig(), (3, 32, 32), classes=10) == expected
 
 
 @pytest.mark.parametrize(("depth", "expected"), PAPER_MEGA_MULTIPLY_ADDS.items())
 def test_multiply_adds_are_the_papers(depth, expected):
-    counted = multiply_adds(depth, ModelConfig(), channels=3, height=32, width=32, classes=10)
+    counted = multiply_adds(depth, ModelConfig(), (3, 32, 32), classes=10)
     assert counted / 1e6 == pytest.approx(expected, abs=0.5 if depth == 1202 else 0.06)
 
 
@@ -37,7 +37,7 @@ def test_formula_counts_the_parameters_of_every_option(depth, variant, shortcut,
     model = ModelConfig(shortcut=shortcut, batch_norm=batch_norm, width=5)
     with torch.device("meta"):
         net = ConvNet(depth, VARIANTS[variant], model, channels=1, classes=7)
-    assert count(net) == parameters(depth, variant, model, channels=1, classes=7)
+    assert count(net) == parameters(depth, variant, model, (1, 8, 8), classes=7)
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
@@ -45,7 +45,7 @@ def test_formula_counts_the_parameters_of_every_option(depth, variant, shortcut,
 @pytest.mark.parametrize("variant", ["plain", "residual"])
 def test_the_least_memory_is_no_more_than_a_step_keeps_and_no_less_than_half(variant, downsample, batch_norm):
     model = ModelConfig(width=4, batch_norm=batch_norm, downsample=downsample)
-    net = build(20, variant, model, 3, 10, torch.Generator())
+    net = build(20, variant, model, (3, 15, 15), 10, torch.Generator())
     kept = {}
 
     def keep(tensor):
@@ -56,16 +56,16 @@ def test_the_least_memory_is_no_more_than_a_step_keeps_and_no_less_than_half(var
         net(torch.zeros(16, 3, 15, 15)).sum().backward()
     # The weights are among what is kept for the backward pass; gradients and momenta are as large.
     measured = sum(kept.values()) + 2 * 4 * sum(p.numel() for p in net.parameters())
-    estimate = min_memory_bytes(20, variant, model, 3, 15, 15, 10, 16, half=False)
+    estimate = min_memory_bytes(20, variant, model, (3, 15, 15), 10, 16, half=False)
     assert measured / 2 < estimate <= measured
 
 
 @pytest.mark.parametrize(("depth", "size"), [(8, 8), (20, 7), (14, 32)])
-def test_conv_outputs_are_those_of_the_net(depth, size):
-    net = build(depth, "residual", ModelConfig(), 3, 10, torch.Generator())
+def test_layer_outputs_are_those_of_the_net(depth, size):
+    net = build(depth, "residual", ModelConfig(), (3, size, size), 10, torch.Generator())
     counted = []
     for module in net.modules():
         if isinstance(module, torch.nn.Conv2d):
             module.register_forward_hook(lambda _m, _i, out: counted.append(out.numel()))
     net.eval()(torch.zeros(1, 3, size, size))
-    assert sum(counted) == conv_outputs(depth, ModelConfig(), size, size)
+    assert sum(counted) == layer_outputs(depth, ModelConfig(), (3, size, size))

@@ -78,7 +78,7 @@ def test_a_checkpoint_holds_the_moment_it_was_asked_for_though_the_net_is_traine
     state = checkpoint.load(path, t.config, torch.device("cpu"))
     assert state["epoch"] == 1
     assert all(torch.equal(state["tensors"][key], value) for key, value in expected.items())
-    assert not torch.equal(t.net.conv.weight, expected["conv.weight"])
+    assert not torch.equal(t.net.layer.weight, expected["layer.weight"])
 
 
 def test_a_checkpoint_that_cannot_be_written_fails_the_run_in_one_line_and_leaves_nothing(tmp_path, monkeypatch):

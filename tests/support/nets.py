@@ -7,7 +7,7 @@ from resdepth.models.build import build
 
 
 def small(variant="residual", depth=8, seed=0, channels=3, **model):
-    return build(depth, variant, ModelConfig(**model), channels, 10, torch.Generator().manual_seed(seed))
+    return build(depth, variant, ModelConfig(**model), (channels, 8, 8), 10, torch.Generator().manual_seed(seed))
 
 
 def count(net):

@@ -13,6 +13,7 @@ from support.cuda import FakeCuda
 from support.runs import Order
 from support.trainers import training
 
+from resdepth.config.schema import ModelConfig
 from resdepth.data.dataset import Shape
 from resdepth.sweep import compilation
 from resdepth.sweep import run as run_module
@@ -29,13 +30,13 @@ def _nothing_is_compiled_yet(monkeypatch):
 
 @pytest.mark.parametrize(("depth", "blocks"), [(8, {0, 1, 2}), (14, {0, 2, 3, 4, 5}), (20, {0, 3, 4, 6, 7})])
 def test_every_shape_of_block_is_compiled_once(depth, blocks):
-    assert set(compilation._distinct_blocks(depth)) == blocks
+    assert set(compilation._distinct_blocks(depth, ModelConfig())) == blocks
     t = training(depth=depth)
     shapes = {}
     for number, block in enumerate(t.net.blocks):
-        block.conv1.register_forward_pre_hook(lambda _, x, n=number: shapes.setdefault(n, tuple(x[0].shape)) and None)
+        block.layer1.register_forward_pre_hook(lambda _, x, n=number: shapes.setdefault(n, tuple(x[0].shape)) and None)
     next(t.epochs())
-    kinds = {number: (shapes[number], tuple(t.net.blocks[number].conv1.weight.shape)) for number in shapes}
+    kinds = {number: (shapes[number], tuple(t.net.blocks[number].layer1.weight.shape)) for number in shapes}
     assert {kinds[number] for number in blocks} == set(kinds.values())
     assert len({kinds[number] for number in blocks}) == len(blocks)
 
@@ -159,7 +160,7 @@ if __name__ == "__main__":
 
     devices.set_precision("fp32", torch.device("cpu"))
     # One block of three, for the sake of time.
-    compilation._distinct_blocks = lambda depth: [1]
+    compilation._distinct_blocks = lambda depth, model: [1]
 
 
     def train(seed):

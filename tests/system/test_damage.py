@@ -71,7 +71,7 @@ class Malicious:
 
 def sealed(payload):
     """A checkpoint file as the program would have written it, but for what is in it."""
-    return b"resdepth-checkpoint 2 " + sha256(payload).hexdigest().encode() + b"\n" + payload
+    return b"resdepth-checkpoint 3 " + sha256(payload).hexdigest().encode() + b"\n" + payload
 
 
 def saved(content):

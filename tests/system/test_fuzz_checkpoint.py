@@ -31,7 +31,7 @@ class Dangerous:
 
 def whole(payload):
     """The payload with the header that vouches for it."""
-    return b"resdepth-checkpoint 2 " + sha256(payload).hexdigest().encode() + b"\n" + payload
+    return b"resdepth-checkpoint 3 " + sha256(payload).hexdigest().encode() + b"\n" + payload
 
 
 def saved(content):

@@ -16,7 +16,7 @@ from resdepth.config.schema import DataConfig, RunConfig
 from resdepth.data import sources
 from resdepth.data.device_data import to_device
 from resdepth.errors import ConfigError
-from resdepth.models.conv import Block
+from resdepth.models.net import Block
 from resdepth.training import engine
 from resdepth.training.trainer import Trainer
 

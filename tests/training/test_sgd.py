@@ -18,7 +18,7 @@ def test_weight_decay_spares_biases_and_batch_norm_where_the_recipe_says(bias, b
     net = training().net
     groups = SGD(net, RecipeConfig(decay_bias=bias, decay_bn=bn, weight_decay=0.5), CPU).groups
     decayed = {id(p) for parameters, decay in groups for p in parameters if decay == 0.5}
-    assert id(net.conv.weight) in decayed
+    assert id(net.layer.weight) in decayed
     assert id(net.classifier.weight) in decayed
     assert (id(net.classifier.bias) in decayed) == bias
     assert (id(net.norm.weight) in decayed) == (id(net.norm.bias) in decayed) == bn

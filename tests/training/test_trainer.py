@@ -46,13 +46,13 @@ def test_bf16_computes_convolutions_in_bfloat16_and_keeps_all_else_in_float32(va
     for name, module in t.net.named_modules():
         module.register_forward_hook(lambda module, x, y, name=name: seen.update({name: (x[0].dtype, y.dtype)}))
     records = list(t.epochs())
-    assert seen["blocks.2.conv2"] == seen["blocks.2.norm2"] == (torch.bfloat16, torch.bfloat16)
+    assert seen["blocks.2.layer2"] == seen["blocks.2.norm2"] == (torch.bfloat16, torch.bfloat16)
     assert seen["classifier"] == seen[""] == (torch.float32, torch.float32)
     assert records[-1].train_loss < records[0].train_loss
     state = t.state_dict()["tensors"]
     assert {tensor.dtype for tensor in state.values()} == {torch.float32}
     # The masters are finer than the weights with which the net computes.
-    master, weight = state["blocks.0.conv1.weight"], t.net.blocks[0].conv1.weight
+    master, weight = state["blocks.0.layer1.weight"], t.net.blocks[0].layer1.weight
     assert torch.equal(master.bfloat16(), weight)
     assert not torch.equal(master, weight.float())
 
