@@ -156,6 +156,7 @@ class RunConfig:
     results: str = path_name("results")
     checkpoint_seconds: float = number(60.0, least=0, most=10**9)
     keep_checkpoint: bool = False
+    keep_weights: str = choice("none", ("none", "last", "all"))
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)

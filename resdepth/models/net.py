@@ -3,7 +3,7 @@
 A conv net and a dense net differ in what a layer is: a 3x3 convolution, or a matrix.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,15 @@ from resdepth.variants import Variant
 
 # A weighted layer and its batch norm, which is the identity in a net without batch norm.
 Layer = tuple[nn.Module, nn.Module]
+
+
+@torch.no_grad()
+def copy_tensors(target: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> None:
+    """Copy named tensors in place: a captured graph uses their addresses. Raises ValueError where they do not fit."""
+    if target.keys() != source.keys() or any(target[name].shape != source[name].shape for name in target):
+        raise ValueError("the tensors differ in name or shape")
+    for name, tensor in target.items():
+        tensor.copy_(source[name])
 
 
 class Block(nn.Module):

@@ -1,26 +1,32 @@
-"""checkpoint.pt: written atomically (temporary file, fsync, rename), verified by SHA-256 before it is loaded.
+"""checkpoint.pt, from which a run continues, and weights/epoch-N.safetensors, which other programs read too.
 
-The file is one line, `resdepth-checkpoint 3 <SHA-256 of the rest>`, followed by torch's format, which is read with
-`weights_only=True`, so that nothing in it is executed. It holds its run's identity and continues no other run.
+Both are written atomically (temporary file, fsync, rename). A checkpoint is verified by SHA-256 before it is loaded: it
+is one line, `resdepth-checkpoint 3 <SHA-256 of the rest>`, followed by torch's format, which is read with
+`weights_only=True`, so that nothing in it is executed. Both hold their run's identity and fit no other run.
 """
 
 import io
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
 
 from resdepth.config.keys import run_identity
 from resdepth.config.schema import RunConfig
-from resdepth.errors import RunError
+from resdepth.errors import RecordError, RunError
 from resdepth.results.atomic import atomic_open
 from resdepth.results.run_directory import describe_differences
 
 CHECKPOINT = "checkpoint.pt"
+WEIGHTS = "weights"
 _FORMAT = 3
 _MAGIC = b"resdepth-checkpoint "
 _REMEDY = "remove it and its run starts over"
@@ -97,3 +103,34 @@ def load(path: Path, config: RunConfig, device: torch.device) -> dict[str, Any]:
     if difference:
         raise RunError(f"{path}: is of another run ({difference}); {_REMEDY}")
     return state
+
+
+def weights_path(folder: Path, epoch: int) -> Path:
+    """Return the file of a run's weights after this epoch."""
+    return folder / WEIGHTS / f"epoch-{epoch}.safetensors"
+
+
+def save_weights(folder: Path, config: RunConfig, epoch: int, tensors: Mapping[str, Tensor]) -> None:
+    """Write the net's tensors, float32, with the run's identity as metadata."""
+    path = weights_path(folder, epoch)
+    path.parent.mkdir(exist_ok=True)
+    content = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    # Under one key: the order of several would differ from file to file.
+    metadata = {"resdepth": json.dumps({"epoch": epoch, "identity": run_identity(config)})}
+    with atomic_open(path) as file:
+        file.write(to_safetensors(content, metadata))
+
+
+def load_weights(path: Path, config: RunConfig) -> dict[str, Tensor]:
+    """Read a net's tensors on the CPU. Raises RecordError for a damaged file and for those of another run."""
+    remedy = "remove it, and train its run again with keep_weights=last"
+    try:
+        with safe_open(path, framework="pt") as file:
+            there = json.loads((file.metadata() or {})["resdepth"])["identity"]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        difference = describe_differences(there, config)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{path}: is not a file of weights ({type(error).__name__}); {remedy}") from error
+    if difference:
+        raise RecordError(f"{path}: is of another run ({difference}); {remedy}")
+    return tensors

@@ -5,9 +5,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import MISSING, astuple, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from resdepth.errors import RecordError
 from resdepth.results.atomic import atomic_write_text
+
+_Row = TypeVar("_Row")
+_BOOLEANS = {"True": True, "False": False}
 
 
 def column(meaning: str, unit: str = "", default: Any = MISSING) -> Any:
@@ -22,3 +26,27 @@ def write(path: Path, rows: Sequence[Any]) -> None:
     writer.writerow(f.name for f in fields(rows[0]))
     writer.writerows([f"{v:.6g}" if isinstance(v, float) else v for v in astuple(row)] for row in rows)
     atomic_write_text(path, text.getvalue())
+
+
+def read(path: Path, kind: type[_Row]) -> list[_Row]:
+    """Read the rows that `write` wrote. Raises RecordError, naming file and line, for anything else."""
+    columns = fields(kind)  # type: ignore[arg-type]
+    remedy = "fix it, or move its folder away"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *lines = csv.reader(file, strict=True)
+    except (OSError, ValueError, csv.Error) as error:
+        raise RecordError(f"{path}: cannot be read ({error}); {remedy}") from error
+    if header != [c.name for c in columns]:
+        raise RecordError(f"{path}: line 1 is not the header of a {kind.__name__}; {remedy}")
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        try:
+            rows.append(kind(*(_parse(c.type, text) for c, text in zip(columns, line, strict=True))))
+        except (KeyError, ValueError) as error:
+            raise RecordError(f"{path}: line {number} is not a {kind.__name__} ({error}); {remedy}") from error
+    return rows
+
+
+def _parse(kind: Any, text: str) -> Any:
+    return _BOOLEANS[text] if kind is bool else kind(text)

@@ -1,16 +1,18 @@
-"""Several runs at once on a CPU, each in a process of its own with one thread.
+"""Several runs or probes at once on a CPU, each in a process of its own with one thread.
 
 Nets this small leave cores idle between their layers: two runs with one thread each are faster than one after the other
 with two. Each process is forked from one that has only loaded torch, so that it starts at once and inherits no threads;
 when it is killed, the other runs go on.
 """
 
+import contextlib
+import itertools
 import multiprocessing
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
@@ -42,22 +44,39 @@ def prepare() -> None:
         forkserver.ensure_running()
 
 
-def train_in_processes(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:
-    """Train the runs in processes, `concurrency` at once, the longest first; `observer` receives their events here."""
+@dataclass(frozen=True)
+class Ended:
+    """The end of a process: how it ended, in words, and after how many seconds."""
+
+    how: str
+    seconds: float
+
+
+def call_in_processes(
+    function: Callable[..., None], tasks: Iterable[tuple[Any, ...]], concurrency: int
+) -> Generator[tuple[int, Any], None, None]:
+    """Call `function(*task, connection)` in a process for each task, `concurrency` at once, in the tasks' order.
+
+    Yields (number of the task, message) for every message sent through its connection, and last (number, `Ended`). The
+    processes that are active are ended when the generator is closed.
+    """
     prepare()
-    outcomes: dict[int, Outcome] = {}
-    waiting = deque(longest_first(runs))
+    waiting = enumerate(tasks)
     active: dict[Connection, _Worker] = {}
     try:
-        while active or waiting:
-            while waiting and len(active) < concurrency:
-                worker = _Worker(waiting[0], runs[waiting[0]])
+        while True:
+            for number, task in itertools.islice(waiting, concurrency - len(active)):
+                worker = _Worker(number, function, task)
                 active[worker.connection] = worker
-                waiting.popleft()
+            if not active:
+                return
             for connection in cast(list[Connection], wait(list(active))):
-                outcome = active[connection].receive(observer)
-                if outcome is not None:
-                    outcomes[active.pop(connection).number] = outcome
+                message = active[connection].receive()
+                if isinstance(message, Ended):
+                    number = active.pop(connection).number
+                    yield number, message
+                else:
+                    yield active[connection].number, message
     finally:
         for worker in active.values():
             worker.process.terminate()
@@ -66,39 +85,64 @@ def train_in_processes(runs: Sequence[PlannedRun], concurrency: int, observer: O
             worker.process.join(max(0.0, end - time.monotonic()))
             worker.process.kill()
             worker.process.join()
-    return [outcomes[number] for number in range(len(runs))]
 
 
 class _Worker:
-    """A process that trains one run and reports through a pipe."""
+    """A process that works on one task and reports through a pipe."""
 
-    def __init__(self, number: int, run: PlannedRun) -> None:
-        self.number, self._run = number, run
+    def __init__(self, number: int, function: Callable[..., None], task: tuple[Any, ...]) -> None:
+        self.number = number
         self._started = time.perf_counter()
         self.connection, sender = multiprocessing.Pipe(duplex=False)
-        self.process: BaseProcess = context().Process(
-            target=_train, args=(run, sources.load(run.config.data), sender), name=run.label, daemon=True
-        )
+        self.process: BaseProcess = context().Process(target=_call, args=(function, task, sender), daemon=True)
         self.process.start()
         # So that the pipe is closed when the process ends.
         sender.close()
 
-    def receive(self, observer: Observer) -> Outcome | None:
-        """Pass one event on to the observer; return the outcome if it was the last."""
+    def receive(self) -> Any:
+        """Return a message, or `Ended`."""
         try:
-            event, *values = self.connection.recv()
+            return self.connection.recv()
         except (EOFError, OSError):
+            self.connection.close()
             self.process.join()
             code = self.process.exitcode or 0
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            message = f"its process {how}; run the same command again, which continues the run"
-            event, values = "on_end", [Outcome("failed", time.perf_counter() - self._started, message), None]
-        getattr(observer, event)(self._run, *values)
-        if event != "on_end":
-            return None
-        self.connection.close()
-        self.process.join()
-        return cast(Outcome, values[0])
+            return Ended(how, time.perf_counter() - self._started)
+
+
+def _call(function: Callable[..., None], task: tuple[Any, ...], connection: Connection) -> None:
+    """Call the function with one thread; what a process executes."""
+    import torch
+
+    # Ctrl-C reaches every process of a terminal; the one that started the others handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    torch.set_num_threads(1)
+    function(*task, connection)
+
+
+def train_in_processes(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:
+    """Train the runs in processes, `concurrency` at once, the longest first; `observer` receives their events here."""
+    order = longest_first(runs)
+    outcomes: dict[int, Outcome] = {}
+    tasks = ((runs[i], sources.load(runs[i].config.data)) for i in order)
+    with contextlib.closing(call_in_processes(_train, tasks, concurrency)) as messages:
+        for number, message in messages:
+            i = order[number]
+            if isinstance(message, Ended) and i in outcomes:
+                continue
+            event, *values = _as_failure(message) if isinstance(message, Ended) else message
+            getattr(observer, event)(runs[i], *values)
+            if event == "on_end":
+                outcomes[i] = values[0]
+    return [outcomes[i] for i in range(len(runs))]
+
+
+def _as_failure(end: Ended) -> tuple[Any, ...]:
+    """Return the event of a run whose process ended without an outcome."""
+    message = f"its process {end.how}; run the same command again, which continues the run"
+    return "on_end", Outcome("failed", end.seconds, message), None
 
 
 class PipeObserver(Observer):
@@ -131,14 +175,8 @@ class PipeObserver(Observer):
 
 
 def _train(run: PlannedRun, data: Dataset, connection: Connection) -> None:
-    """Train one run; the function that a process executes."""
-    import torch
-
+    """Train one run; what its process does."""
     from resdepth.sweep.run import train_run
 
-    # Ctrl-C reaches every process of a terminal; the one that started the others handles it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    torch.set_num_threads(1)
     sources.preload(run.config.data, data)
     train_run(run, PipeObserver(connection))

@@ -16,7 +16,7 @@ from resdepth.data.device_data import DeviceData, to_device
 from resdepth.errors import RecordError, ResdepthError, RunError
 from resdepth.results import checkpoint, environment
 from resdepth.results.atomic import PART
-from resdepth.results.checkpoint import CHECKPOINT, CheckpointWriter
+from resdepth.results.checkpoint import CHECKPOINT, WEIGHTS, CheckpointWriter, save_weights
 from resdepth.results.metrics import METRICS, EpochRecord, MetricsWriter, read_rows, write_rows
 from resdepth.results.outcome import OUTCOME, Outcome, write_outcome
 from resdepth.results.run_directory import FAILURE, RunLockedError, locked, write_config
@@ -111,7 +111,7 @@ def _recorded_epochs(
     run: PlannedRun, trainer: Trainer, observer: Observer
 ) -> Generator[EpochRecord | StepEvent, None, None]:
     config, folder = run.config, run.directory
-    for leftover in [folder / OUTCOME, folder / FAILURE, *folder.glob(f"*{PART}")]:
+    for leftover in [folder / OUTCOME, folder / FAILURE, *folder.glob(f"*{PART}"), *folder.glob(f"{WEIGHTS}/*{PART}")]:
         leftover.unlink(missing_ok=True)
     write_config(folder, config)
     done = _resume(run, trainer)
@@ -132,6 +132,8 @@ def _recorded_epochs(
                 is_last = event.iteration == trainer.schedule.iterations
                 is_due = time.monotonic() - saved >= config.checkpoint_seconds and not checkpoints.is_busy
                 # A diverged run ends here; continued from a checkpoint it would compute NaN.
+                if not event.diverged and (config.keep_weights == "all" or (is_last and config.keep_weights == "last")):
+                    save_weights(folder, config, event.epoch, trainer.weights)
                 if not event.diverged and (config.keep_checkpoint if is_last else is_due):
                     checkpoints.save(trainer.state_dict())
                     saved = time.monotonic()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from resdepth.config.schema import RunConfig
@@ -15,6 +14,7 @@ from resdepth.data.device_data import DeviceData
 from resdepth.data.seeding import INITIALISATION, generator
 from resdepth.models.batch_norm import BatchNorm
 from resdepth.models.build import build
+from resdepth.models.net import Net, copy_tensors
 from resdepth.results.metrics import SCHEMA_VERSION, EpochRecord
 from resdepth.training import engine
 from resdepth.training.cuda import Stream
@@ -31,18 +31,26 @@ class StepEvent(Enum):
     WAITING = 2
 
 
+def build_net(config: RunConfig, data: DeviceData) -> Net:
+    """Return the net of a configuration at its initialisation, on the CPU."""
+    source = generator(config.seed, INITIALISATION)
+    return build(config.depth, config.variant, config.model, data.image, data.classes, source)
+
+
 class Trainer:
     """One net and the state of its training. After `load_state_dict`, training continues bit for bit.
 
-    All work is submitted to `stream`, by default one of its own; `close` waits for it and frees the captured graphs.
+    `net` is by default the configuration's, at its initialisation. All work is submitted to `stream`, by default one of
+    its own; `close` waits for it and frees the captured graphs.
     """
 
-    def __init__(self, config: RunConfig, data: DeviceData, stream: Stream | None = None) -> None:
+    def __init__(
+        self, config: RunConfig, data: DeviceData, stream: Stream | None = None, net: Net | None = None
+    ) -> None:
         self.config, self.data = config, data
         self.schedule = Schedule.of(config.recipe, len(data.train))
         device = data.mean.device
-        source = generator(config.seed, INITIALISATION)
-        net = build(config.depth, config.variant, config.model, data.image, data.classes, source)
+        net = net or build_net(config, data)
         net.memory_format = engine.choose_memory_format(config.memory_format, config.precision, device)
         self.net = net.to(device, memory_format=net.memory_format)  # type: ignore[call-overload]
         self.engine = engine.choose(config.engine, device)
@@ -62,15 +70,9 @@ class Trainer:
         position = {"epoch": self.epoch, "warming_up": self.warming_up, "train_error": self.train_error}
         return {"tensors": self._tensors(), **position}
 
-    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises KeyError, TypeError or ValueError for a state of another net."""
-        own, saved = self._tensors(), state["tensors"]
-        if own.keys() != saved.keys() or any(own[name].shape != saved[name].shape for name in own):
-            raise ValueError("the tensors differ in name or shape")
-        # In place: a captured graph uses the tensors' addresses.
-        for name, tensor in own.items():
-            tensor.copy_(saved[name])
+        copy_tensors(self._tensors(), state["tensors"])
         self.step.optimiser.cast_masters()
         epoch = state["epoch"]
         if type(epoch) is not int or not 0 < epoch <= self.schedule.epochs:
@@ -84,11 +86,16 @@ class Trainer:
         for evaluation in self._evaluations.values():
             evaluation.release()
 
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """All tensors of the net by name, float32 also where it computes in bfloat16."""
+        return {**self.net.state_dict(), **self.step.optimiser.masters}
+
     def _tensors(self) -> dict[str, Tensor]:
         """Return all tensors of the training state, by name: the net's in float32, and momentum.0, momentum.1, ..."""
         optimiser = self.step.optimiser
         momenta = {f"momentum.{i}": momentum for i, momentum in enumerate(optimiser.momenta)}
-        return {**self.net.state_dict(), **optimiser.masters, **momenta}
+        return {**self.weights, **momenta}
 
     def epochs(self, on_step: Callable[[int], None] = lambda _: None) -> Iterator[EpochRecord]:
         """Train the remaining epochs of this net alone."""

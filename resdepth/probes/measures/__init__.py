@@ -1,0 +1,1 @@
+"""One module per probe: `measure` yields the rows of one net."""
