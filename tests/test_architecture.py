@@ -32,12 +32,21 @@ WITH_TORCH = {
     "training.cuda", "training.timing",
     "results.environment", "results.checkpoint",
     "sweep.preflight", "sweep.groups", "sweep.launch", "sweep.run", "sweep.processes", "sweep.compilation",
+    "probes.nets", "probes.selection", "probes.probe", "probes.insertion", "probes.measures.gradients",
+    "probes.measures.identity", "probes.measures.learn_identity", "probes.measures.grow", "probes.measures.decay",
     "bench.benchmark", "bench.measure", "bench.memory", "bench.floors", "bench.baseline",
 }  # fmt: skip
 PRINTERS = {"rich", "typer"}
 HYDRA = {"hydra", "omegaconf"}
 HYDRAS_MODULES = {"sweep.launch"}
-MATPLOTLIBS_MODULES = {"report.style", "report.plots", "bench.figure", "probes.figures"}
+MATPLOTLIBS_MODULES = {
+    "report.style",
+    "report.plots",
+    "bench.figure",
+    "probes.report.panels",
+    "probes.report.gradients",
+    "probes.report.figures",
+}
 LIBRARIES = {"torch", "torchvision", "hydra", "omegaconf", "pd", "np", "plt", "matplotlib", "rich", "typer", "yaml"}
 # A library, or one of its names, and the modules that say why they use it.
 PRIVATE_NAMES = {

@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Context, Exit, Option, Typer
 
 from resdepth import __version__
+from resdepth.cli import probe
 from resdepth.cli.signals import exit_on_signals
 from resdepth.errors import ConfigError, one_line
 from resdepth.host import cores
@@ -98,13 +99,13 @@ def plot(
 ) -> None:
     """Draw the figures of every experiment below a folder from its CSV files."""
     from resdepth.cli.progress import track_reading
+    from resdepth.config.checks import require_choice
     from resdepth.report import plots
+    from resdepth.report.style import parse_formats
 
-    chosen = tuple(dict.fromkeys(part.strip() for part in formats.split(",")))
-    choices = [("--format", name, plots.FORMATS) for name in chosen]
-    for option, value, allowed in (*choices, ("--metric", metric, plots.METRICS), ("--x", x, plots.X_AXES)):
-        if value not in allowed:
-            raise ConfigError(option, value, f"choose one of {', '.join(allowed)}")
+    chosen = parse_formats(formats)
+    require_choice("--metric", metric, plots.METRICS)
+    require_choice("--x", x, plots.X_AXES)
     files, problems = plots.plot(results, out, chosen, metric, x, track_reading)
     warn(problems)
     print(*files, sep="\n")
@@ -154,6 +155,9 @@ def bench(
             counts = [int(number) for number in numbers]
             folder = bench_steps(overrides or [], out, counts, report, baseline=baseline, minutes=minutes)
     print(folder)
+
+
+app.add_typer(probe.app, name="probe", help="Measure what nets do, as a CSV and figures; one sub-command per probe.")
 
 
 def warn(lines: Iterable[str]) -> None:

@@ -20,6 +20,7 @@ from resdepth.results.outcome import Outcome
 from resdepth.sweep.observer import Observer
 
 if TYPE_CHECKING:
+    from resdepth.probes.nets import ProbedNet
     from resdepth.sweep.plan import Plan, PlannedRun
 
 _LINE_SECONDS = 2.0  # between plain lines
@@ -43,6 +44,27 @@ def track_reading(folders: Sequence[Path]) -> Iterator[Path]:
             progress.advance(task)
     finally:
         progress.stop()
+
+
+@contextmanager
+def track_nets(total: int, *, quiet: bool) -> Iterator[Callable[[ProbedNet], None]]:
+    """Yield what is called after each net of a probe: it moves a bar in a terminal, elsewhere it prints lines."""
+    console, done, printed = Console(), 0, time.monotonic()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=quiet or not sys.stdout.isatty())
+    task = bar.add_task("measuring", total=total)
+
+    def on_net(net: ProbedNet) -> None:
+        nonlocal done, printed
+        done += 1
+        text = f"{done} of {total} nets, {net.label}"
+        bar.update(task, completed=done, description=text)
+        if bar.disable and not quiet and time.monotonic() - printed > _LINE_SECONDS:
+            printed = time.monotonic()
+            print(text, flush=True)
+
+    with bar:
+        yield on_net
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from resdepth.config.schema import ModelConfig
 from resdepth.models.batch_norm import BatchNorm
 from resdepth.models.conv import ConvNet
 from resdepth.models.dense import FullyConnectedNet
-from resdepth.models.net import Net
+from resdepth.models.net import Block, Net
 from resdepth.models.size import Image
 from resdepth.variants import VARIANTS
 
@@ -26,10 +26,8 @@ def build(depth: int, variant: str, model: ModelConfig, image: Image, classes: i
         net = ConvNet(depth, VARIANTS[variant], model, image[0], classes)
     initialise(net, seed)
     if model.zero_init_residual and VARIANTS[variant].has_shortcut:
-        # Every block starts as the identity, g(0 + a[l]) = a[l], by z[l+2] = 0. Goyal et al. 2017, section 5.1.
         for block in net.blocks:
-            last = block.norm2 if isinstance(block.norm2, BatchNorm) else block.layer2
-            nn.init.zeros_(last.weight)  # type: ignore[arg-type,union-attr]
+            zero_branch(block)  # type: ignore[arg-type]
     return net
 
 
@@ -40,3 +38,9 @@ def initialise(module: nn.Module, seed: torch.Generator) -> None:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=seed)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def zero_branch(block: Block) -> None:
+    """Make z[l+2] zero, so that a residual block starts as the identity, g(0 + a[l]) = a[l]. Goyal et al. 2017, 5.1."""
+    last = block.norm2 if isinstance(block.norm2, BatchNorm) else block.layer2
+    nn.init.zeros_(last.weight)  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ class ConvNet(Net):
 
     def features(self, a: Tensor) -> Tensor:
         # Not adaptive pooling, whose backward pass is not deterministic on CUDA.
-        return a.mean(dim=(2, 3), dtype=self.classifier.weight.dtype)
+        return a.mean(dim=(2, 3), dtype=self.classifier.weight.dtype)  # type: ignore[arg-type]
 
 
 def conv_block(in_channels: int, out_channels: int, stride: int, model: ModelConfig, variant: Variant) -> Block:

@@ -32,7 +32,7 @@ class FullyConnectedNet(Net):
         return x.to(self.layer.weight.dtype).flatten(1)  # type: ignore[arg-type]
 
     def features(self, a: Tensor) -> Tensor:
-        return a.to(self.classifier.weight.dtype)
+        return a.to(self.classifier.weight.dtype)  # type: ignore[arg-type]
 
 
 def dense_block(inputs: int, outputs: int, model: ModelConfig, variant: Variant) -> Block:

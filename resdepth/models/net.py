@@ -65,7 +65,7 @@ class Net(nn.Module):
     x (N, C, H, W) float -> logits (N, classes). The layers may be bfloat16; the classifier and logits stay float32.
     """
 
-    def __init__(self, first: Layer, blocks: Iterable[Block], classifier: nn.Linear) -> None:
+    def __init__(self, first: Layer, blocks: Iterable[Block], classifier: nn.Module) -> None:
         super().__init__()
         self.layer, self.norm = first
         self.blocks = nn.ModuleList(blocks)
@@ -76,7 +76,7 @@ class Net(nn.Module):
         self.memory_format = torch.contiguous_format
 
     def forward(self, x: Tensor) -> Tensor:
-        a = self._enter(x)
+        a = self.enter(x)
         for block in self.blocks:
             a = self.call_block(block, a) if self.training else block(a)  # type: ignore[arg-type]
         return self.classifier(self.features(a))
@@ -86,7 +86,7 @@ class Net(nn.Module):
 
         The second layer of a block comes with a[l+2], so with its join.
         """
-        a = self._enter(x)
+        a = self.enter(x)
         yield self.layer, a
         for block in self.blocks:
             assert isinstance(block, Block)
@@ -105,5 +105,6 @@ class Net(nn.Module):
         """Return the classifier's input, (N, features) in its type."""
         raise NotImplementedError
 
-    def _enter(self, x: Tensor) -> Tensor:
+    def enter(self, x: Tensor) -> Tensor:
+        """Return a[1], the first layer's output."""
         return F.relu(self.norm(self.layer(self.prepare(x))), inplace=True)

@@ -11,6 +11,7 @@ class NetRow:
     """The columns that say which net a row is of; every probe has them."""
 
     run: str = column("the run's directory, as a sweep would name it")
+    dataset: str = column("the data option's name")
     model: str = column("the model option's name")
     variant: str = column("plain, residual, or another entry of the table of variants")
     depth: int = column("weighted layers", "layers")
@@ -29,7 +30,8 @@ class GradientRow(NetRow):
     weight_gradient: float = column("Frobenius norm of the loss's gradient with respect to the layer's weights")
     activation: float = column("root mean square of the layer's output, after the nonlinearity and the join")
     activation_gradient: float = column("root mean square of the loss's gradient with respect to that output")
-    correlation: float = column("mean cosine, over pairs of images, of the gradients of one logit direction")
+    correlation: float = column("mean cosine, over pairs of images, of the gradients of one direction of the logits")
+    neighbour_correlation: float = column("the same of an image and the point a tenth of the way to another image")
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,9 @@ class DecayRow(NetRow):
 class Probe:
     """A probe: its name, what the lecture claims, what it measures, where that is from, and the columns of its CSV.
 
-    With `needs_weights`, it measures trained nets alone, not nets at initialisation. `options` are its settings, with
-    their defaults: they are kept beside the CSV, and another choice is another measurement.
+    With `needs_weights`, it measures trained nets alone, not nets at initialisation; with `takes_pixels`, it gets
+    images from 0 to 1 without augmentation. `options` are its settings, with their defaults: they are kept beside the
+    CSV, and another choice is another measurement.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Probe:
     row: type[NetRow]
     needs_weights: bool
     options: dict[str, Any]
+    takes_pixels: bool = False
 
     @property
     def module(self) -> str:
@@ -109,7 +113,7 @@ _PROBES = (
         "Glorot & Bengio 2010; Balduzzi et al. 2017; Yang et al. 2019",
         GradientRow,
         needs_weights=False,
-        options={"every": 1},
+        options={},
     ),
     Probe(
         "identity",
@@ -128,6 +132,7 @@ _PROBES = (
         LearnIdentityRow,
         needs_weights=False,
         options={},
+        takes_pixels=True,
     ),
     Probe(
         "grow",
@@ -136,7 +141,7 @@ _PROBES = (
         "He et al. 2015, section 1; Chen et al. 2016 (Net2Net)",
         GrowRow,
         needs_weights=True,
-        options={"blocks": 9, "epochs": 5},
+        options={"blocks": 9, "epochs": 3},
     ),
     Probe(
         "decay",

@@ -33,7 +33,6 @@ METRICS = {
     "clean": ("train_error_clean", "test_error", "error (%), training set without augmentation"),
 }
 X_AXES = {"epoch": "epoch", "iteration": "iteration (minibatches)"}
-FORMATS = ("png", "svg")
 _MARKERS = ("o", "s", "^", "D", "v", "P")  # one per colour of the palette
 
 

@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from resdepth.config.checks import require_choice
 from resdepth.results.atomic import atomic_open
 
 STYLE: dict[Any, Any] = {
@@ -26,6 +27,17 @@ STYLE: dict[Any, Any] = {
 }
 # The palette of Okabe and Ito, distinguishable with colour blindness: vermilion, blue, green, purple, orange, sky blue.
 PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+FORMATS = ("png", "svg")
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Return the file types of "png,svg". Raises ConfigError for another one."""
+    chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in chosen:
+        require_choice("--format", name, FORMATS)
+    return chosen
 
 
 def save_figure(figure: Figure, stem: Path, formats: tuple[str, ...]) -> list[Path]:

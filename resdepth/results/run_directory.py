@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from resdepth.config.checks import expand_path
 from resdepth.config.keys import EXECUTION_KEYS, flatten, run_identity, unused_keys
-from resdepth.config.schema import RunConfig
+from resdepth.config.schema import DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError, RecordError, RunError
 from resdepth.results.atomic import PART, atomic_write_text
 from resdepth.results.metrics import METRICS, read_columns
@@ -107,6 +107,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not is_plain or not has_length or any(found.get(key) is None for key in _REQUIRED):
         raise RecordError(f"{path}: is not a run's configuration; {_REMEDY}")
     return found
+
+
+def load_config(folder: Path) -> RunConfig:
+    """Return a run's configuration, its execution keys at their defaults. Raises RecordError and ConfigError."""
+    tree: dict[str, Any] = {}
+    for key, value in read_config(folder).items():
+        group, _, leaf = key.rpartition(".")
+        (tree.setdefault(group, {}) if group else tree)[leaf] = value
+    kinds = {"data": DataConfig, "model": ModelConfig, "recipe": RecipeConfig}
+    try:
+        return RunConfig(**{key: kinds[key](**value) if key in kinds else value for key, value in tree.items()})
+    except TypeError as error:
+        raise RecordError(f"{folder / CONFIG}: is of another version of resdepth ({error}); {_REMEDY}") from error
 
 
 def _has_type_of(default: Any, value: Any) -> bool:

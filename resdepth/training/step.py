@@ -4,7 +4,7 @@ Every engine runs the same step. Minibatch indices and learning rates are read f
 counted on the device: no step waits for the host, and a captured graph can be replayed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,14 @@ from resdepth.training.cuda import CudaGraph, Stream
 from resdepth.training.schedule import Schedule
 from resdepth.training.sgd import SGD
 
+# Maps outputs, images and labels of a minibatch to the mean loss and the number of errors.
+Objective = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def classification(logits: Tensor, _images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean cross-entropy (nats) and the number of images whose largest logit is not their class."""
+    return F.cross_entropy(logits, labels), (logits.detach().argmax(dim=1) != labels).sum()
+
 
 class Step:
     """Trains `net` on one minibatch per call; the sums of losses and errors are read once per epoch (`epoch_metrics`).
@@ -24,9 +32,10 @@ class Step:
     """
 
     def __init__(
-        self, net: nn.Module, data: DeviceData, optimiser: SGD, schedule: Schedule, stream: Stream, *, is_captured: bool
-    ) -> None:
-        self.net, self.optimiser, self.stream = net, optimiser, stream
+        self, net: nn.Module, data: DeviceData, optimiser: SGD, schedule: Schedule, stream: Stream, *,
+        is_captured: bool, objective: Objective = classification,
+    ) -> None:  # fmt: skip
+        self.net, self.optimiser, self.stream, self._objective = net, optimiser, stream, objective
         self._data, device = data, data.mean.device
         steps, batch = schedule.steps_per_epoch, schedule.batch_size
         self._order = torch.zeros((steps, 4, batch), dtype=torch.int64, device=device)
@@ -74,10 +83,9 @@ class Step:
         x, y = self._data.minibatch(self._order.index_select(0, self._position)[0])
         torch.index_select(self._rates, 0, self._position, out=self.optimiser.lr.view(1))
         self.optimiser.zero_grad()
-        logits = self.net(x)
-        loss = F.cross_entropy(logits, y)
+        loss, errors = self._objective(self.net(x), x, y)
         loss.backward(self._one)
         self.optimiser.step()
         self._loss_sum += loss.detach() * len(y)
-        self._error_count += (logits.detach().argmax(dim=1) != y).sum()
+        self._error_count += errors
         self._position += 1

@@ -1,0 +1,121 @@
+"""The command `probe`: one sub-command per probe, with options of its own."""
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Exit, Option, Typer
+
+from resdepth.cli.signals import exit_on_signals
+from resdepth.errors import ConfigError, one_line
+from resdepth.probes.rows import PROBES
+
+app = Typer(no_args_is_help=True, rich_markup_mode=None)
+
+_TARGETS = """RESULTS: a folder with trained nets, of a sweep with keep_weights=last (gradients: keep_weights=all).
+KEY=VALUE: overrides as for sweep, for nets at their initialisation."""
+
+Targets = Annotated[list[str] | None, Argument(metavar="[RESULTS | KEY=VALUE...]", help=_TARGETS)]
+Out = Annotated[Path | None, Option(help="Folder for what is found.", show_default="probes/NAME beside the runs")]
+Formats = Annotated[str, Option("--format", help="png, svg, or both: png,svg.")]
+Restart = Annotated[bool, Option("--restart", help="Measure everything again; keep the earlier CSV in .aside.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only problems.")]
+ConfigDir = Annotated[Path | None, Option(help="Folder with your own YAML files: data/, recipe/, ...")]
+
+
+def _help(name: str) -> str:
+    return f"{PROBES[name].summary} {PROBES[name].source}."
+
+
+@app.command("gradients", help=_help("gradients"))
+def gradients(
+    targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
+    quiet: Quiet = False, config_dir: ConfigDir = None,
+    every: Annotated[int, Option(help="Of trained nets, measure every so many epochs, the first and the last.")] = 1,
+) -> None:  # fmt: skip
+    _require("--every", every, 1, 10**6)
+    _run("gradients", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet, every=every)
+
+
+@app.command("identity", help=_help("identity"))
+def identity(
+    targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
+    quiet: Quiet = False, config_dir: ConfigDir = None,
+    blocks: Annotated[str, Option(help="Numbers of blocks to insert at each place.")] = "1,10",
+) -> None:  # fmt: skip
+    words = blocks.split(",")
+    if not all(word.isdecimal() and 1 <= int(word) <= 1000 for word in words):
+        raise ConfigError("--blocks", blocks, "needs whole numbers from 1 to 1,000, such as 1,10")
+    options = {"blocks": sorted({int(word) for word in words})}
+    _run("identity", targets, out, formats, config_dir, options, restart=restart, quiet=quiet)
+
+
+@app.command("learn-identity", help=_help("learn-identity"))
+def learn_identity(
+    targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
+    quiet: Quiet = False, config_dir: ConfigDir = None,
+) -> None:  # fmt: skip
+    _run("learn-identity", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet)
+
+
+@app.command("grow", help=_help("grow"))
+def grow(
+    targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
+    quiet: Quiet = False, config_dir: ConfigDir = None,
+    blocks: Annotated[int, Option(help="Blocks of two layers to add.")] = 9,
+    epochs: Annotated[int, Option(help="Epochs to go on training.")] = 3,
+    epoch: Annotated[int | None, Option(help="Start from this epoch's weights.", show_default="the last")] = None,
+) -> None:  # fmt: skip
+    _require("--blocks", blocks, 1, 1000)
+    _require("--epochs", epochs, 1, 10**6)
+    _require("--epoch", epoch or 1, 1, 10**6)
+    options = {"blocks": blocks, "epochs": epochs}
+    _run("grow", targets, out, formats, config_dir, options, restart=restart, quiet=quiet, epoch=epoch)
+
+
+@app.command("decay", help=_help("decay"))
+def decay(
+    targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
+    quiet: Quiet = False, config_dir: ConfigDir = None,
+) -> None:  # fmt: skip
+    _run("decay", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet)
+
+
+def _require(option: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise ConfigError(option, value, f"needs a whole number from {least} to {most:,}")
+
+
+def _run(
+    name: str, targets: list[str] | None, out: Path | None, formats: str, config_dir: Path | None,
+    options: dict[str, Any], *, restart: bool, quiet: bool, every: int = 1, epoch: int | None = None,
+) -> None:  # fmt: skip
+    """Measure, draw the figures, and print what was found and the files."""
+    from resdepth.cli.progress import track_nets
+    from resdepth.probes.probe import measure
+    from resdepth.probes.report import findings
+    from resdepth.probes.report.figures import draw
+    from resdepth.probes.selection import select
+    from resdepth.report.style import parse_formats, save_figure
+
+    chosen = parse_formats(formats)
+    probe = PROBES[name]
+    selection = select(probe, targets or [], config_dir, every=every, epoch=epoch)
+    if out is not None:
+        selection = replace(selection, folder=out)
+    words = [word for word in sys.argv[1:] if word != "--restart"]
+    with exit_on_signals(), track_nets(len(selection.nets), quiet=quiet) as on_net:
+        csv, failures = measure(probe, selection, options, shlex.join(["resdepth", *words]), on_net, restart=restart)
+    for line in (*selection.problems, *failures):
+        print(f"resdepth: {one_line(line)}", file=sys.stderr)
+    if csv.exists():
+        files = [csv]
+        for stem, figure in draw(name, csv):
+            files += save_figure(figure, csv.with_name(stem), chosen)
+        if not quiet:
+            print(*findings.findings(name, csv), sep="\n")
+            print(*files, sep="\n")
+    if failures:
+        raise Exit(1)

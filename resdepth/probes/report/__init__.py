@@ -1,0 +1,1 @@
+"""A probe's CSV file as sentences and figures."""

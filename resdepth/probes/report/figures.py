@@ -1,0 +1,195 @@
+"""The figures of every probe, drawn from its CSV file. Needs neither torch nor a display.
+
+Lines are means over the seeds and bands their range. Depths differ in colour and marker, nets in colour and marker.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from resdepth.probes.report.gradients import draw_gradients
+from resdepth.probes.report.panels import (
+    LARGE,
+    depth_handles,
+    depth_styles,
+    draw_line,
+    finish,
+    format_power,
+    label_edges,
+    make_panels,
+    net_styles,
+    set_depth_axis,
+    set_log_axis,
+    split,
+)
+from resdepth.probes.report.table import (
+    BLOCKS,
+    after_training,
+    best_rates,
+    decay_means,
+    describe_decay,
+    geometric_mean,
+    load,
+)
+
+_DASHES = ("-", "--", ":", "-.")
+
+
+def draw(name: str, csv: Path) -> Iterator[tuple[str, Figure]]:
+    """Yield (file name without extension, figure) of the probe `name`, the main figure first."""
+    with matplotlib.rc_context(LARGE):
+        yield from _FIGURES[name](csv)
+
+
+def _draw_identity(csv: Path) -> Iterator[tuple[str, Figure]]:
+    """Plot the change of the logits and the training error against the place of the inserted blocks."""
+    rows = after_training(load(csv, by_rate=True)).dropna(subset=["logit_change"])
+    if rows.empty:
+        return
+    places = rows.groupby(["model", "setting", "net", "depth"], observed=True).place.transform("max")
+    change = rows.logit_change / rows.logit_scale.where(rows.logit_scale > 0)
+    rows = rows.assign(change=change, percent=100 * rows.place / places.clip(lower=1))
+    figure, panels = make_panels(rows, ["model", "setting"], ["net", "kind"], (2.7, 2.2), ("change", "error"))
+    styles, blocks = depth_styles(rows), sorted(set(rows.blocks), reverse=True)
+    changes = [panel.axes for panel in panels if panel.measure == "change"]
+    for panel in panels:
+        for (depth, number), part in split(panel.rows, "depth", "blocks"):
+            style = styles[depth] | {"linestyle": _DASHES[blocks.index(number) % 4]}
+            label = f"{depth} layers, {number} blocks"
+            draw_line(panel, part, "percent", panel.measure, "mean", **style, label=label)
+        panel.axes.set_xticks([0, 100], ["input", "output"])
+        first, last = panel.axes.get_xticklabels()
+        first.set_horizontalalignment("left")
+        last.set_horizontalalignment("right")
+        if panel.measure == "error":
+            panel.axes.set_ylim(-4, 104)
+        else:
+            kind = panel.rows.kind.iloc[0]
+            panel.axes.set_title(panel.name.replace(f", {kind}", f":\n{BLOCKS.get(kind, kind)}"))
+    set_zero_axis(changes, rows.change)
+    labels = {"change": "change of a logit\n/ largest logit", "error": "training error\nafterwards (%)"}
+    label_edges(panels, "place", labels)
+    handles = depth_handles(styles)
+    if len(blocks) > 1:
+        handles += [_line(_DASHES[i % 4], f"{n} inserted") for i, n in enumerate(blocks)]
+    yield "identity", finish(figure, "Blocks inserted into trained nets, at every place", rows, handles)
+
+
+def set_zero_axis(panels: list[Axes], values: "pd.Series[float]") -> None:
+    """Make the y axes logarithmic; where there are exact zeros, they are at the bottom."""
+    positive = values[values > 0]
+    if len(positive) == len(values.dropna()):
+        for axes in panels:
+            set_log_axis(axes)
+        return
+    ends = (positive.min(), positive.max()) if len(positive) else (1e-6, 1.0)
+    low, high = math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1]))
+    powers = [10.0**power for power in range(high, low, -max(1, (high - low) // 3))]
+    for axes in panels:
+        axes.set_yscale("symlog", linthresh=10.0**low)
+        axes.set_yticks([0, *powers], ["exactly 0", *map(format_power, powers)])
+        axes.minorticks_off()
+        axes.set_ylim(-0.4 * 10.0**low, 2 * 10.0**high)
+
+
+def _line(style: Any, label: str) -> Line2D:
+    return Line2D([], [], color="black", linestyle=style, label=label)
+
+
+def _draw_learn_identity(csv: Path) -> Iterator[tuple[str, Figure]]:
+    """Plot the error against the number of layers, a line per net, each at its best rate."""
+    rows = best_rates(load(csv, by_rate=False))
+    if rows.empty:
+        return
+    figure, panels = make_panels(rows, ["model"], ["setting"], (3.6, 3.6))
+    styles = net_styles(rows)
+    for panel in panels:
+        for (net,), part in split(panel.rows, "net"):
+            draw_line(panel, part, "layers", "error", geometric_mean, **styles[net], label=net)
+        panel.axes.axhline(100, color="black", linewidth=1)
+        panel.axes.annotate("output zero", (0.02, 100), xycoords=panel.axes.get_yaxis_transform(), va="bottom")
+        panel.axes.set(title=panel.name)
+        set_depth_axis(panel.axes, sorted(set(rows.layers)))
+    set_zero_axis([panel.axes for panel in panels], pd.concat([rows.error, pd.Series([100.0])]))
+    label_edges(panels, "layers of the stack", {"": "error (% of the squared input)"})
+    handles = [Line2D([], [], **style, label=net) for net, style in styles.items()]
+    yield "learn-identity", finish(figure, "Stacks trained to return their input, at the best rate", rows, handles)
+
+
+def _draw_grow(csv: Path) -> Iterator[tuple[str, Figure]]:
+    """Plot the training error of the extended nets (solid) and of the nets as they were (dashed) against epochs."""
+    rows = load(csv, by_rate=True).dropna(subset=["train_error"])
+    if rows.empty:
+        return
+    figure, panels = make_panels(rows, ["model", "setting"], ["net"], (3.2, 3.3))
+    styles = depth_styles(rows)
+    added, highest = sorted(set(rows.added) - {0}), max(1, rows.train_error.max())
+    dashes = {0: "--"} | {number: ("-", ":", "-.")[i % 3] for i, number in enumerate(added)}
+    for panel in panels:
+        for (depth, number), part in split(panel.rows, "depth", "added"):
+            style = styles[depth] | {"linestyle": dashes[number], "label": f"{depth} layers, {number} added"}
+            style |= {} if number else {"markerfacecolor": "white"}
+            draw_line(panel, part, "further_epoch", "train_error", "mean", **style)
+        panel.axes.set_title(panel.name)
+        panel.axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        panel.axes.set_ylim(-0.04 * highest, 1.08 * highest)
+    label_edges(panels, "further epochs", {"": "training error (%)"})
+    names = {0: "as it was"} | {number: f"{number} layers added" for number in added}
+    handles = [*depth_handles(styles), *(_line(dashes[n], names[n]) for n in dashes if n in set(rows.added))]
+    yield "grow", finish(figure, "Trained nets go on training, with layers added or not", rows, handles)
+
+
+def _draw_decay(csv: Path) -> Iterator[tuple[str, Figure]]:
+    """Plot the branch against the shortcut, the weights' norm and the error against weight decay."""
+    rows = decay_means(load(csv, by_rate=True)).dropna(subset=["branch_ratio"])
+    if rows.empty:
+        return
+    decays = sorted(set(rows.weight_decay))
+    # Zero is among the values, so their order is the axis.
+    rows = rows.assign(position=rows.weight_decay.map(decays.index))
+    measures = ("branch_ratio", "weight_share", "error")
+    figure, panels = make_panels(rows, ["model"], ["net", "setting"], (3.2, 2.0), measures)
+    styles, choices = depth_styles(rows), [choice for choice, _ in split(rows, "decay_bias", "decay_bn")][::-1]
+    for panel in panels:
+        mean = "mean" if panel.measure == "error" else geometric_mean
+        for (depth, *choice), part in split(panel.rows, "depth", "decay_bias", "decay_bn"):
+            at = choices.index(tuple(choice))
+            style = styles[depth] | {
+                "linestyle": _DASHES[at % 4],
+                "label": f"{depth} layers, {describe_decay(*choice)}",
+            }
+            style |= {"markerfacecolor": "white"} if at else {}
+            draw_line(panel, part, "position", panel.measure, mean, **style)
+        panel.axes.set_title(panel.name)
+        panel.axes.set_xticks(range(len(decays)), [f"{decay:g}" for decay in decays])
+        if panel.measure == "error":
+            panel.axes.set_ylim(-4, 104)
+    for measure in measures[:2]:
+        set_zero_axis([panel.axes for panel in panels if panel.measure == measure], rows[measure])
+    labels = {
+        "branch_ratio": "|F(x)| / |x|",
+        "weight_share": "|W| (no\ndecay: 1)",
+        "error": "training\nerror (%)",
+    }
+    label_edges(panels, "weight decay", labels)
+    handles = depth_handles(styles)
+    if len(choices) > 1:
+        handles += [_line(_DASHES[i % 4], describe_decay(*choice)) for i, choice in enumerate(choices)]
+    yield "decay", finish(figure, "Residual branches F after training with weight decay", rows, handles)
+
+
+_FIGURES: dict[str, Callable[[Path], Iterator[tuple[str, Figure]]]] = {
+    "gradients": draw_gradients,
+    "identity": _draw_identity,
+    "learn-identity": _draw_learn_identity,
+    "grow": _draw_grow,
+    "decay": _draw_decay,
+}

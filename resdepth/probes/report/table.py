@@ -1,0 +1,140 @@
+"""A probe's CSV file as a table, and the means that its figures and sentences are made from. Needs no torch."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from resdepth.report.comparison import variants_in
+from resdepth.variants import VARIANTS
+
+# A gradient that changes by more than these factors explodes or vanishes: over the layers of a net, and between depths.
+_RATIO, _GROWTH = 10.0, 100.0
+_NET = ["model", "setting", "net", "depth"]
+BLOCKS = {"zero": "blocks of zero weights", "dirac": "identity layers"}
+
+
+def load(csv: Path, *, by_rate: bool) -> pd.DataFrame:
+    """Read a probe's CSV file; infinite values become NaN.
+
+    Adds `net` (variant, whether it starts as the identity and, `by_rate`, the learning rate where one net has several)
+    and `setting` (with or without batch norm). Both are ordered, so that groups and panels have the same order.
+    """
+    rows = pd.read_csv(csv, dtype={"run": str, "model": str, "variant": str}).replace([math.inf, -math.inf], math.nan)
+    names = rows.variant.where(
+        ~(rows.zero_init_residual & rows.variant.map(_has_shortcut)), rows.variant + ", zero init"
+    )
+    if by_rate and rows.groupby(["model", names, "depth", "batch_norm"]).lr.nunique().max() > 1:
+        names = names + ", rate " + rows.lr.map("{:g}".format)
+    order = [name for variant in variants_in(rows) for name in sorted(set(names[rows.variant == variant]))]
+    settings = rows.batch_norm.map({True: "with batch norm", False: "without batch norm"})
+    if "kind" in rows:
+        rows["kind"] = pd.Categorical(rows.kind, sorted(set(rows.kind), reverse=True), ordered=True)
+    return rows.assign(
+        net=pd.Categorical(names, order, ordered=True),
+        setting=pd.Categorical(settings, ["with batch norm", "without batch norm"], ordered=True),
+    )
+
+
+def _has_shortcut(variant: str) -> bool:
+    return variant not in VARIANTS or VARIANTS[variant].has_shortcut
+
+
+def at_initialisation(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the least epoch: 0, unless the file has none."""
+    return rows[rows.epoch == rows.epoch.min()]
+
+
+def after_training(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the last epoch of every run."""
+    return rows[rows.epoch == rows.groupby(["model", "run"]).epoch.transform("max")]
+
+
+def gradient_sizes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return `ratio` and `level` of every net and seed, from the norms of the gradients of the layers' weights.
+
+    The ratio is the first layer's over the last's, the one before the classifier, which has another shape; the level is
+    the geometric mean over these layers. Nets without a finite ratio are left out.
+    """
+    layers = rows[(rows.layer >= 1) & (rows.layer < rows.depth)].sort_values("layer")
+    norms = layers.groupby([*_NET, "seed"], observed=True).weight_gradient
+    ratio = norms.agg(lambda n: n.iloc[0] / n.iloc[-1] if n.iloc[-1] > 0 else math.nan)
+    found = pd.DataFrame({"ratio": ratio, "level": norms.agg(geometric_mean)}).reset_index()
+    return found.dropna(subset=["ratio"])
+
+
+def geometric_mean(values: "pd.Series[float]") -> float:
+    """Return the geometric mean: of seeds whose values differ by orders of magnitude. 0 if one of them is 0."""
+    with np.errstate(divide="ignore"):
+        return float(np.exp(np.log(values).mean()))
+
+
+def judge(sizes: pd.DataFrame) -> tuple[str, str]:
+    """Say what depth does to the gradients of one net (`gradient_sizes`), and which column shows it.
+
+    They explode or vanish towards the input where the ratio of the deepest does, and at every layer where the level of
+    the deepest is another than that of the shallowest.
+    """
+    means = sizes.groupby("depth")[["ratio", "level"]].agg(geometric_mean)
+    ratio, level, least = means.ratio.iloc[-1], means.level.iloc[-1], means.level.iloc[0]
+    growth = level / least if least > 0 else 0.0
+    if ratio > _RATIO:
+        return "explodes towards the input", "ratio"
+    if not 1 / _GROWTH < growth < _GROWTH:
+        return f"{'explodes' if growth > 1 else 'vanishes'} at every layer", "level"
+    return ("vanishes towards the input" if ratio < 1 / _RATIO else "is kept"), "ratio"
+
+
+def format_number(value: float) -> str:
+    """Format with three significant digits and thousands: 0.451, 21.3, 279,000, 1.2e-09."""
+    if abs(value) >= 1e7 or 0 < abs(value) < 1e-3:
+        return f"{value:.1e}"
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def best_rates(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the rate with the lowest mean error over seeds, for each net and number of layers.
+
+    A rate at which fewer seeds have a finite error is worse.
+    """
+    net = ["model", "setting", "net", "layers"]
+    rates = rows.assign(missing=rows.error.isna()).groupby([*net, "lr"], observed=True)[["missing", "error"]].mean()
+    best = rates.reset_index().sort_values(["missing", "error", "lr"]).drop_duplicates(net)
+    return rows.merge(best[[*net, "lr"]], on=[*net, "lr"]).dropna(subset=["error"])
+
+
+def decay_means(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per net, seed and weight decay: means over blocks, and `weight_share`, 1 at the least decay.
+
+    Without decay, whether biases decay makes no difference: those nets are in the rows of either choice.
+    """
+    net, choice, measures = [*_NET, "seed"], ["decay_bias", "decay_bn"], ["branch_ratio", "weight_norm", "error"]
+    means = after_training(rows).groupby([*net, *choice, "weight_decay"], observed=True)[measures].mean().reset_index()
+    choices = means.loc[means.weight_decay > 0, choice].drop_duplicates()
+    choices = choices if len(choices) else means[choice].drop_duplicates().head(1)
+    without = means[means.weight_decay == 0].groupby([*net, "weight_decay"], observed=True)[measures].mean()
+    means = pd.concat([means[means.weight_decay > 0], without.reset_index().merge(choices, how="cross")])
+    means = means.sort_values([*net, *choice, "weight_decay"], ignore_index=True)
+    least = means.groupby([*net, *choice], observed=True).weight_norm.transform("first")
+    return means.assign(weight_share=means.weight_norm / least)
+
+
+def describe_decay(decay_bias: bool, decay_bn: bool) -> str:
+    """Say which parameters besides the weights decay."""
+    if decay_bias == decay_bn:
+        return "biases decay" if decay_bias else "biases do not decay"
+    return "biases decay, batch norm does not" if decay_bias else "batch norm decays, biases do not"
+
+
+def count_seeds(rows: pd.DataFrame) -> str:
+    """Return "3 seeds", or "seed 0" where there is one."""
+    seeds = sorted(set(rows.seed))
+    return f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+
+
+def describe_epoch(rows: pd.DataFrame) -> str:
+    """Return "At initialisation", or "After 20 epochs"."""
+    epochs = sorted(set(rows.epoch))
+    words = f"{epochs[0]} to {epochs[-1]} epochs" if len(epochs) > 1 else f"{epochs[0]} epoch{'s'[: epochs[0] > 1]}"
+    return "At initialisation" if epochs == [0] else f"After {words}"

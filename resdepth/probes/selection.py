@@ -1,0 +1,151 @@
+"""Which nets a probe measures: those trained in a folder of results, or those of overrides at initialisation."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from resdepth.config.checks import expand_path
+from resdepth.config.compose import expand
+from resdepth.config.keys import identity, run_identity
+from resdepth.config.schema import PUBLISHED, RunConfig
+from resdepth.errors import ConfigError
+from resdepth.probes.nets import ProbedNet
+from resdepth.probes.rows import Probe
+from resdepth.results.checkpoint import WEIGHTS
+from resdepth.results.outcome import read_outcome
+from resdepth.results.run_directory import CONFIG, load_config
+from resdepth.sweep.plan import make_plan
+
+# Keys that may be set for trained nets: where they are measured, and where the data lie.
+_FREE = ("device", "data.path", "data.root", "data.download")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The nets to measure, the folder for what is found, and a line for each run that was left out."""
+
+    nets: tuple[ProbedNet, ...]
+    folder: Path
+    problems: tuple[str, ...] = ()
+
+
+def select(
+    probe: Probe, targets: Sequence[str], config_dir: Path | None, *, every: int = 1, epoch: int | None = None
+) -> Selection:
+    """Return the nets of a folder or of overrides.
+
+    Of a folder's nets, those after `epoch`, by default the last; where the probe measures along training, those at
+    initialisation, after every `every`-th epoch, and after the last. Raises ConfigError for targets that name no net,
+    with the command that would make it.
+    """
+    folders = [Path(word) for word in targets if "=" not in word and word[:1] not in "~+"]
+    overrides = [word for word in targets if "=" in word or word[:1] in "~+"]
+    if len(folders) > 1:
+        raise ConfigError("results", f"{folders[0]} {folders[1]}", "a probe measures the runs of one folder; name one")
+    if probe.needs_weights and not folders:
+        words = " ".join(["resdepth sweep", *overrides, "keep_weights=last"])
+        remedy = f"measures trained nets; train them with {words}, then name their folder, such as results/digits"
+        raise ConfigError("probe", probe.name, remedy)
+    if probe.takes_pixels and folders:
+        raise ConfigError(
+            "results", folders[0], f"{probe.name} trains stacks of its own; give it overrides, as depth=20,56"
+        )
+    if folders:
+        return _select_trained(probe, folders[0], overrides, every=every, epoch=epoch)
+    plan = make_plan(overrides, config_dir, restart=True)
+    if len(plan.folders) > 1:
+        raise ConfigError("name", plan.folders[1].name, "a probe writes to one folder; leave name= out, or give one")
+    nets = tuple(ProbedNet(run.config, run.label) for run in plan.runs)
+    return Selection(nets, plan.folders[0] / "probes" / probe.name)
+
+
+def _select_trained(probe: Probe, root: Path, overrides: Sequence[str], *, every: int, epoch: int | None) -> Selection:
+    if not expand_path("results", str(root)).is_dir():
+        raise ConfigError("results", root, "is neither a folder of results nor an override such as depth=20")
+    runs = sorted(_run_folders(root), key=lambda folder: folder.parts)
+    configs = {folder: _with(load_config(folder), overrides) for folder in runs}
+    if not configs:
+        remedy = "contains no runs; make some with resdepth sweep depth=20,56,110 keep_weights=last"
+        raise ConfigError("results", root, remedy)
+    several = len({folder.parent for folder in runs}) > 1
+    nets, missing, unfinished = list[ProbedNet](), list[Path](), list[Path]()
+    for folder, config in configs.items():
+        label = folder.relative_to(root).as_posix() if several else folder.name
+        files = _weights(folder)
+        epochs = _epochs(probe, list(files), every, epoch)
+        nets += [ProbedNet(config, label, e, files.get(e)) for e in epochs]
+        if not epochs:
+            outcome = read_outcome(folder)
+            (missing if outcome is not None and outcome.state == "finished" else unfinished).append(folder)
+    kept = "last" if probe.needs_weights and epoch is None else "all"
+    command = train_command([configs[folder] for folder in missing or runs], (missing or runs)[0], kept)
+    what = "weights of its nets" if epoch is None else f"weights after epoch {epoch}"
+    if not nets:
+        raise ConfigError("results", root, f"holds no {what}; train them again with {command}")
+    problems = [f"{folder}: left out, it has not finished and has no {what}" for folder in unfinished]
+    if missing:
+        problems.append(f"{root}: runs without {what} are left out ({len(missing)}); train them again with {command}")
+    return Selection(tuple(nets), root / "probes" / probe.name, tuple(problems))
+
+
+def _epochs(probe: Probe, kept: Sequence[int], every: int, epoch: int | None) -> list[int]:
+    """Return the epochs to measure of a run with these weights; 0 is the initialisation, which needs none."""
+    if not kept or (epoch is not None and epoch not in kept):
+        return []
+    if epoch is not None:
+        return [epoch]
+    return [max(kept)] if probe.needs_weights else [0, *(e for e in kept if e == max(kept) or e % every == 0)]
+
+
+def _run_folders(root: Path) -> Iterator[Path]:
+    for file in root.rglob(CONFIG):
+        below = file.relative_to(root).parts[:-1]
+        if PUBLISHED not in below and not any(part.startswith(".") for part in below):
+            yield file.parent
+
+
+def _weights(folder: Path) -> dict[int, Path]:
+    """Return the files of a run's weights by epoch, in order."""
+    files = {path.stem.removeprefix("epoch-"): path for path in (folder / WEIGHTS).glob("epoch-*.safetensors")}
+    return {int(epoch): files[epoch] for epoch in sorted(filter(str.isdecimal, files), key=int)}
+
+
+def _with(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Set keys that say where a trained net is measured. Raises ConfigError for any other."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key not in _FREE:
+            raise ConfigError(key, value, f"cannot be changed in trained nets; only {', '.join(_FREE)} can be set")
+        group, _, leaf = key.rpartition(".")
+        if leaf == "download" and value not in ("true", "false"):
+            raise ConfigError(key, value, "needs true or false")
+        new: Any = value == "true" if leaf == "download" else value
+        config = replace(config, data=replace(config.data, **{leaf: new})) if group else replace(config, device=value)
+    return config
+
+
+def train_command(configs: Sequence[RunConfig], folder: Path, kept: str) -> str:
+    """Return the command that trains these runs again, with their weights kept."""
+    found: dict[str, list[str]] = {}
+    for config in configs:
+        groups = [f"{group}={getattr(config, group).name}" for group in ("data", "model", "recipe")]
+        paths = [f"data.path={config.data.path}"] if config.data.path else []
+        try:
+            default = identity(expand([*groups, *paths], swept=False).points[0].config)
+        except ConfigError:  # groups of the user's own
+            default = {}
+        keys = {"depth": config.depth, "variant": config.variant, "seed": config.seed}
+        keys |= {k: v for k, v in run_identity(config).items() if default and v != default[k]}
+        keys |= dict(word.split("=", 1) for word in (*groups, *paths))
+        for key, value in keys.items():
+            text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+            texts = found.setdefault(key, [])
+            texts += [] if text in texts else [text]
+    skipped = ("data.fingerprint", "data.name", "model.name", "recipe.name")
+    words = [f"{key}={','.join(texts)}" for key, texts in found.items() if key not in skipped]
+    where = [
+        f"name={folder.parent.name}",
+        *([] if folder.parts[0] == "results" else [f"results={folder.parent.parent}"]),
+    ]
+    return " ".join(["resdepth sweep", *words, *where, f"keep_weights={kept}", "--restart"])

@@ -1,0 +1,182 @@
+"""A probe's files: written, continued after a kill, kept apart from those of other nets, the same from processes."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from support.probes import probed
+
+from resdepth.errors import ConfigError
+from resdepth.probes import probe as shell
+from resdepth.probes.probe import measure
+from resdepth.probes.rows import PROBES, DecayRow, GradientRow
+from resdepth.probes.selection import Selection
+from resdepth.results import rows
+from resdepth.results.run_directory import locked
+
+GRADIENTS = PROBES["gradients"]
+
+
+def selection(folder, *nets):
+    return Selection(nets or (probed("plain"), probed("residual")), folder / "gradients")
+
+
+def run(folder, *nets, **keys):
+    return measure(GRADIENTS, selection(folder, *nets), {}, "resdepth probe gradients", **keys)
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """Measure in this process."""
+    monkeypatch.setattr(shell, "cores", lambda: 1)
+
+
+def test_a_csv_holds_the_rows_of_every_net_with_configuration_and_environment_beside_it(tmp_path, alone):
+    csv, failures = run(tmp_path)
+    assert failures == []
+    found = rows.read(csv, GradientRow)
+    assert [(row.run, row.layer) for row in found] == [
+        (f"{v}-8-s0", i) for v in ("plain", "residual") for i in range(9)
+    ]
+    settings = json.loads((csv.parent / "probe.json").read_text())
+    assert settings["commands"] == ["resdepth probe gradients"]
+    assert settings["all_nets"]["recipe.lr"] == 0.02
+    assert settings["nets"]["plain-8-s0"]["variant"] == "plain"
+    assert json.loads((csv.parent / "environment.json").read_text())["device"] == "cpu"
+    assert sorted(path.name for path in csv.parent.iterdir()) == ["environment.json", "gradients.csv", "probe.json"]
+
+
+def test_processes_give_the_same_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(shell, "cores", lambda: 1)
+    here, _ = run(tmp_path / "here")
+    monkeypatch.setattr(shell, "cores", lambda: 2)
+    seen = []
+    there, failures = run(tmp_path / "there", on_net=lambda net: seen.append(net.label))
+    assert failures == []
+    assert sorted(seen) == ["plain-8-s0", "residual-8-s0"]
+    assert there.read_bytes() == here.read_bytes()
+
+
+def test_what_was_measured_is_not_measured_again_and_more_nets_are_added(tmp_path, alone):
+    seen = []
+    csv, _ = run(tmp_path, probed("plain"), on_net=seen.append)
+    first = csv.read_text().splitlines()
+    run(tmp_path, probed("plain"), probed("residual"), on_net=seen.append)
+    assert [net.label for net in seen] == ["plain-8-s0", "residual-8-s0"]
+    assert csv.read_text().splitlines()[: len(first)] == first
+    run(tmp_path, on_net=seen.append)
+    assert len(seen) == 2
+
+
+def test_an_interrupted_probe_keeps_what_it_has_and_continues(tmp_path, alone):
+    def stop(net):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, on_net=stop)
+    csv = tmp_path / "gradients/gradients.csv"
+    assert {row.run for row in rows.read(csv, GradientRow)} == {"plain-8-s0"}
+    run(tmp_path)
+    whole, _ = run(tmp_path / "whole")
+    assert csv.read_bytes() == whole.read_bytes()
+
+
+def test_a_net_that_fails_is_reported_and_the_others_are_measured(tmp_path, alone, monkeypatch):
+    from resdepth.probes.measures import gradients
+
+    original = gradients.measure
+
+    def fail(net, data):
+        if net.config.variant == "plain":
+            raise RuntimeError("no such thing\nat all")
+        return original(net, data)
+
+    monkeypatch.setattr(gradients, "measure", fail)
+    csv, failures = run(tmp_path)
+    (line,) = failures
+    assert line.startswith("plain-8-s0: failed: RuntimeError: no such thing (test_probe.py, line ")
+    assert {row.run for row in rows.read(csv, GradientRow)} == {"residual-8-s0"}
+
+
+def test_a_killed_process_is_reported_and_the_others_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(shell, "cores", lambda: 2)
+    monkeypatch.setattr(shell, "_measure_batch", _killed)
+    csv, failures = run(tmp_path)
+    assert failures == ["plain-8-s0: failed: its process was killed by signal 9; run the same command again"]
+    assert {row.run for row in rows.read(csv, GradientRow)} == {"residual-8-s0"}
+
+
+def _killed(name, nets, options, data, connection):
+    import os
+    import signal
+
+    if nets[0].config.variant == "plain":
+        os.kill(os.getpid(), signal.SIGKILL)
+    connection.send(shell._rows_of(PROBES[name], nets[0], options))
+
+
+def test_other_nets_of_the_same_name_and_other_options_are_refused_and_a_restart_keeps_the_earlier_file(
+    tmp_path, alone
+):
+    csv, _ = run(tmp_path, probed("plain"))
+    before = csv.read_bytes()
+    other = replace(probed("plain", width=8), label="plain-8-s0")
+    with pytest.raises(
+        ConfigError, match=r"holds another net called plain-8-s0 \(model.width=4 there, 8 here\); choose"
+    ):
+        run(tmp_path, other)
+    with pytest.raises(ConfigError, match="was measured with other options"):
+        measure(GRADIENTS, selection(tmp_path), {"x": 1}, "resdepth", restart=False)
+    assert csv.read_bytes() == before
+    run(tmp_path, other, restart=True)
+    assert csv.read_bytes() != before
+    assert (tmp_path / ".aside/gradients.1/gradients.csv").read_bytes() == before
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "gradients").mkdir()
+    (tmp_path / "gradients/mine.txt").touch()
+    with pytest.raises(ConfigError, match="exists and is not a probe's folder; choose another --out"):
+        run(tmp_path)
+
+
+def test_a_folder_that_another_process_writes_to_is_refused(tmp_path, alone):
+    run(tmp_path)
+    with locked(tmp_path / "gradients"), pytest.raises(ConfigError, match="another process writes to it"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("probe.json", "{", "holds a damaged probe.json"),
+        ("probe.json", "[]", "holds a damaged probe.json"),
+        ("gradients.csv", "a,b\n1,2\n", "line 1 is not the header of a GradientRow"),
+        ("gradients.csv", None, "line 3 is not a GradientRow"),
+    ],
+)
+def test_damaged_files_are_refused_and_kept(name, content, problem, tmp_path, alone):
+    csv, _ = run(tmp_path)
+    lines = csv.read_text().splitlines(keepends=True)
+    damaged = content or "".join([*lines[:2], lines[2].replace(",", ";", 1), *lines[3:]])
+    (csv.parent / name).write_text(damaged)
+    with pytest.raises(Exception, match=problem):
+        run(tmp_path)
+    assert (csv.parent / name).read_text() == damaged
+
+
+@pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
+def test_every_probe_has_a_module_that_measures_and_columns_that_are_explained(probe):
+    import importlib
+    from dataclasses import fields
+
+    assert callable(importlib.import_module(probe.module).measure)
+    assert all(column.metadata["meaning"] for column in fields(probe.row))
+
+
+def test_rows_are_read_as_they_were_written(tmp_path):
+    net = probed()
+    row = DecayRow(**net.columns, weight_decay=0.1, decay_bias=False, decay_bn=True, block=1, branch_ratio=0.5,
+                   weight_norm=2.0, bias_norm=0.0, bn_scale=1.0, error=12.5)  # fmt: skip
+    rows.write(tmp_path / "x.csv", [row])
+    assert rows.read(tmp_path / "x.csv", DecayRow) == [row]

@@ -1,0 +1,116 @@
+"""Which nets are measured, and what is said where there are none."""
+
+import re
+import shlex
+
+import pytest
+from support.runs import TINY, train_here
+
+from resdepth.errors import ConfigError
+from resdepth.probes.rows import PROBES
+from resdepth.probes.selection import select, train_command
+from resdepth.results.run_directory import load_config
+from resdepth.sweep.plan import make_plan
+
+GRADIENTS, IDENTITY = PROBES["gradients"], PROBES["identity"]
+
+
+def keys(selection):
+    return [net.key for net in selection.nets]
+
+
+def train(kept="all", *more):
+    train_here("depth=8", "variant=plain,residual", f"keep_weights={kept}", "name=exp", *TINY, *more)
+
+
+LABELS = [f"{variant}-8-s0,data.limit=128,recipe.epochs=2" for variant in ("plain", "residual")]
+
+
+def test_overrides_are_nets_at_initialisation_beside_the_runs_of_a_sweep(elsewhere):
+    selection = select(GRADIENTS, ["depth=8,14", "variant=plain", "name=exp"], None)
+    assert keys(selection) == [("plain-8-s0", 0), ("plain-14-s0", 0)]
+    assert selection.folder.as_posix() == "results/exp/probes/gradients"
+
+
+def test_without_targets_the_default_sweep_is_measured(elsewhere):
+    assert len(keys(select(GRADIENTS, [], None))) == 6
+
+
+def test_a_folder_gives_the_initialisation_and_every_epoch_to_gradients_and_the_last_to_others(elsewhere):
+    train()
+    every = [(label, epoch) for label in LABELS for epoch in (0, 1, 2)]
+    assert keys(select(GRADIENTS, ["results/exp"], None)) == every
+    assert keys(select(GRADIENTS, ["results/exp"], None, every=5)) == [key for key in every if key[1] != 1]
+    assert keys(select(IDENTITY, ["results/exp"], None)) == [(label, 2) for label in LABELS]
+
+
+def test_of_several_experiments_the_labels_name_the_experiment(elsewhere):
+    train("last")
+    train("last", "name=other", "variant=plain")
+    assert [label for label, _ in keys(select(IDENTITY, ["results"], None))] == [
+        *(f"exp/{label}" for label in LABELS), f"other/{LABELS[0]}",
+    ]  # fmt: skip
+
+
+def test_where_weights_are_missing_the_message_gives_the_command_that_makes_them(elsewhere):
+    train("none", "model=dense", "model.widths=[8,16]", "recipe.lr=0.05")
+    with pytest.raises(ConfigError) as error:
+        select(IDENTITY, ["results/exp"], None)
+    line = str(error.value)
+    assert line.startswith("results=results/exp: holds no weights of its nets; train them again with resdepth sweep")
+    words = shlex.split(re.search(r"resdepth sweep (.*) --restart$", line)[1])
+    assert "keep_weights=last" in words
+    before = {
+        run.directory
+        for run in make_plan(
+            ["depth=8", "model=dense", "model.widths=[8,16]", "name=exp", "recipe.lr=0.05", *TINY]
+        ).runs
+    }
+    plan = make_plan([*words, "device=cpu"])
+    assert {run.directory for run in plan.runs} == before
+    assert {run.state for run in plan.runs} == {"finished"}
+    train_here(*words, "device=cpu", "name=again")
+    assert len(keys(select(IDENTITY, ["results/again"], None))) == 2
+
+
+def test_the_command_names_all_seeds_and_depths_and_the_results_folder(elsewhere, tmp_path):
+    train_here("depth=8,14", "variant=plain", "seed=0,1", f"results={tmp_path / 'here'}", *TINY)
+    folders = sorted((tmp_path / "here/digits").iterdir())
+    command = train_command([load_config(folder) for folder in folders], folders[0], "all")
+    for word in (
+        "depth=14,8",
+        "seed=0,1",
+        "variant=plain",
+        "keep_weights=all",
+        f"results={tmp_path / 'here'}",
+        "data.limit=128",
+    ):
+        assert word in command.split()
+
+
+def test_runs_without_weights_are_left_out_and_said_to_be(elsewhere):
+    train("last", "variant=plain")
+    train("none", "variant=residual")
+    selection = select(IDENTITY, ["results/exp"], None)
+    assert len(selection.nets) == 1
+    (line,) = selection.problems
+    assert line.startswith(
+        "results/exp: runs without weights of its nets are left out (1); train them again with resdepth sweep depth=8"
+    )
+    assert "variant=residual" in line
+
+
+def test_a_run_that_has_not_finished_is_left_out(elsewhere, tmp_path):
+    train("last")
+    for name in ("outcome.json", f"weights/epoch-{2}.safetensors"):
+        (tmp_path / "results/exp" / LABELS[0] / name).unlink()
+    selection = select(IDENTITY, ["results/exp"], None)
+    assert len(selection.nets) == 1
+    assert selection.problems == (
+        f"results/exp/{LABELS[0]}: left out, it has not finished and has no weights of its nets",
+    )
+
+
+def test_a_device_may_be_set_for_trained_nets(elsewhere):
+    train("last")
+    assert {net.config.device for net in select(IDENTITY, ["results/exp", "device=cpu"], None).nets} == {"cpu"}
