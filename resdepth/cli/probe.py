@@ -83,6 +83,13 @@ def decay(
     _run("decay", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet)
 
 
+@app.command("table", help="Print what the probes below a folder found, as a table in Markdown: claim, command, files.")
+def table(results: Annotated[Path, Argument(help="Folder with probes.")] = Path("results")) -> None:
+    from resdepth.probes.report.claims import make_table
+
+    print(*make_table(results), sep="\n")
+
+
 def _require(option: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         raise ConfigError(option, value, f"needs a whole number from {least} to {most:,}")

@@ -38,13 +38,15 @@ from resdepth.probes.report.table import (
     describe_decay,
     geometric_mean,
     load,
+    require_rows_of,
 )
 
 _DASHES = ("-", "--", ":", "-.")
 
 
 def draw(name: str, csv: Path) -> Iterator[tuple[str, Figure]]:
-    """Yield (file name without extension, figure) of the probe `name`, the main figure first."""
+    """Yield (file name without extension, figure) of the probe `name`, the main figure first. Raises RecordError."""
+    require_rows_of(name, csv)
     with matplotlib.rc_context(LARGE):
         yield from _FIGURES[name](csv)
 

@@ -22,6 +22,7 @@ from resdepth.probes.report.table import (
     gradient_sizes,
     judge,
     load,
+    require_rows_of,
 )  # fmt: skip
 
 # Points of training error: less makes no difference; at least so many more, and the net has collapsed.
@@ -31,7 +32,8 @@ _ROUNDING = 1e-3
 
 
 def findings(name: str, csv: Path) -> list[str]:
-    """Return what the CSV file of the probe `name` shows: one to four sentences for each model in it."""
+    """Return what the CSV file of the probe `name` shows, in sentences. Raises RecordError for another file."""
+    require_rows_of(name, csv)
     rows = load(csv, by_rate=name != "learn-identity")
     several = rows.model.nunique() > 1
     return [
@@ -117,8 +119,8 @@ def _learn_identity(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _grow(rows: pd.DataFrame) -> Iterator[str]:
-    rows = rows.dropna(subset=["train_error"])
-    rows = rows[rows.further_epoch == rows.further_epoch.max()]
+    last = rows.further_epoch.max()
+    rows = rows[rows.further_epoch == last]
     errors = rows.groupby(["setting", "net", "depth", "added"], observed=True).train_error.mean()
     for (setting, net), part in errors.groupby(["setting", "net"], observed=True):
         for added in sorted({key[-1] for key in part.index} - {0}):
@@ -126,11 +128,13 @@ def _grow(rows: pd.DataFrame) -> Iterator[str]:
             for depth in sorted({key[2] for key in part.index}):
                 pair = [part.get((setting, net, depth, layers), math.nan) for layers in (added, 0)]
                 difference = pair[0] - pair[1]
-                if math.isfinite(difference):
+                if math.isfinite(pair[1]) and not math.isfinite(pair[0]):
+                    ends.append(f"diverged against {pair[1]:.1f} % at {depth} layers (hurts)")
+                elif math.isfinite(difference):
                     word = "no difference" if abs(difference) < _SAME else "hurts" if difference > 0 else "helps"
                     ends.append(f"{pair[0]:.1f} % against {pair[1]:.1f} % at {depth} layers ({word})")
             if ends:
-                epochs = f"{rows.further_epoch.max()} further epochs"
+                epochs = f"{last} further epochs"
                 yield f"{net} {setting}, {added} layers added, after {epochs} and as it was: {', '.join(ends)}."
 
 

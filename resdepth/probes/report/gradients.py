@@ -72,7 +72,7 @@ def _describe_deepest(rows: pd.DataFrame, deepest: int) -> str:
     verdict, column = table.judge(sizes)
     number = table.format_number(table.geometric_mean(sizes[sizes.depth == deepest][column]))
     what = "first / last" if column == "ratio" else "mean"
-    return f"\n{deepest} layers: {what} {number}, {verdict.split()[0].replace('is', 'kept')}"
+    return f"\n{deepest} layers: {what} {number}, {verdict.split()[0] if verdict != table.KEPT else 'kept'}"
 
 
 def _share_range(panels: list[Panel]) -> None:

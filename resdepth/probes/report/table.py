@@ -6,13 +6,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from resdepth.probes.rows import PROBES
 from resdepth.report.comparison import variants_in
+from resdepth.results.rows import read
 from resdepth.variants import VARIANTS
 
 # A gradient that changes by more than these factors explodes or vanishes: over the layers of a net, and between depths.
 _RATIO, _GROWTH = 10.0, 100.0
+KEPT = "is kept"
 _NET = ["model", "setting", "net", "depth"]
 BLOCKS = {"zero": "blocks of zero weights", "dirac": "identity layers"}
+
+
+def require_rows_of(name: str, csv: Path) -> None:
+    """Raises RecordError, naming file and line, unless the file holds rows of the probe `name`."""
+    read(csv, PROBES[name].row)
 
 
 def load(csv: Path, *, by_rate: bool) -> pd.DataFrame:
@@ -27,6 +35,8 @@ def load(csv: Path, *, by_rate: bool) -> pd.DataFrame:
     )
     if by_rate and rows.groupby(["model", names, "depth", "batch_norm"]).lr.nunique().max() > 1:
         names = names + ", rate " + rows.lr.map("{:g}".format)
+    if "further_epoch" in rows and rows.groupby("run").epoch.nunique().max() > 1:
+        names = names + ", after " + rows.epoch.map("{} epochs".format)
     order = [name for variant in variants_in(rows) for name in sorted(set(names[rows.variant == variant]))]
     settings = rows.batch_norm.map({True: "with batch norm", False: "without batch norm"})
     if "kind" in rows:
@@ -83,7 +93,7 @@ def judge(sizes: pd.DataFrame) -> tuple[str, str]:
         return "explodes towards the input", "ratio"
     if not 1 / _GROWTH < growth < _GROWTH:
         return f"{'explodes' if growth > 1 else 'vanishes'} at every layer", "level"
-    return ("vanishes towards the input" if ratio < 1 / _RATIO else "is kept"), "ratio"
+    return ("vanishes towards the input" if ratio < 1 / _RATIO else KEPT), "ratio"
 
 
 def format_number(value: float) -> str:

@@ -1,0 +1,48 @@
+"""The lecture's claims beside what the probes found: a table in Markdown, from the CSV files. Needs no torch."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from resdepth.config.schema import PUBLISHED
+from resdepth.errors import ConfigError
+from resdepth.probes.report.findings import findings
+from resdepth.probes.rows import PROBES
+
+SETTINGS = "probe.json"
+_HEADER = ("the lecture's claim", "command", "files", "found")
+
+
+def make_table(root: Path) -> list[str]:
+    """Return the lines of a table with a row for every probe's CSV below a folder, in the order of `PROBES`.
+
+    Raises ConfigError for a folder without any.
+    """
+    lines = [line for name in PROBES for csv in _files(root, name) for line in [_row(name, csv)]]
+    if not lines:
+        remedy = "contains no probe; make one with resdepth probe gradients depth=20,56,110"
+        raise ConfigError("results", root, remedy)
+    return [_join(_HEADER), "|---" * len(_HEADER) + "|", *lines]
+
+
+def _files(root: Path, name: str) -> Iterator[Path]:
+    for csv in sorted(root.rglob(f"{name}.csv")):
+        below = csv.relative_to(root).parts
+        if (csv.parent / SETTINGS).is_file() and PUBLISHED not in below and not any(p.startswith(".") for p in below):
+            yield csv
+
+
+def _row(name: str, csv: Path) -> str:
+    """Return one row; a probe that was made in several steps has several commands, and figures that are there."""
+    try:
+        commands = json.loads((csv.parent / SETTINGS).read_text(encoding="utf-8"))["commands"]
+    except (OSError, ValueError, KeyError, TypeError):
+        commands = []
+    figures = sorted(csv.parent.glob(f"{name}*.png"))
+    links = [f"[{path.name}]({path.as_posix()})" for path in (csv, *figures)]
+    cells = ([f"`{command}`" for command in commands], links, findings(name, csv))
+    return _join([PROBES[name].claim, *map("<br>".join, cells)])
+
+
+def _join(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
