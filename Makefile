@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-long lint clean
+.PHONY: help install demo why test test-fast test-long lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -15,6 +15,18 @@ install: $(VENV)/.installed ## install resdepth into .venv
 demo: $(VENV)/.installed ## train plain and residual nets of 20, 56 and 110 layers on the embedded digits, draw the curves
 	$(BIN)/resdepth sweep depth=20,56,110
 	$(BIN)/resdepth plot results/
+
+why: $(VENV)/.installed ## train what the probes need (20 minutes, 1.5 GB of weights), run them all, print what they found
+	$(BIN)/resdepth sweep experiment=why
+	$(BIN)/resdepth sweep experiment=why_decay
+	$(BIN)/resdepth probe gradients experiment=why model=conv,dense model.batch_norm=true,false
+	$(BIN)/resdepth probe gradients results/why --every 4
+	$(BIN)/resdepth probe identity results/why
+	$(BIN)/resdepth probe learn-identity experiment=learn_identity
+	$(BIN)/resdepth probe learn-identity experiment=learn_identity variant=residual model.zero_init_residual=true recipe.lr=0.1
+	$(BIN)/resdepth probe grow results/why --epoch 1
+	$(BIN)/resdepth probe decay results/why_decay
+	$(BIN)/resdepth probe table results/
 
 # Two processes; tests of one group (kills, signals, timings) stay in one of them, one after the other.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup

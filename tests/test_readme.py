@@ -12,6 +12,7 @@ from resdepth.bench import findings
 from resdepth.bench.rows import StepCost, SweepTime
 from resdepth.cli.commands import app
 from resdepth.config.keys import known_keys
+from resdepth.probes.rows import PROBES
 from resdepth.results.metrics import EpochRecord
 from resdepth.sweep.plan import make_plan
 
@@ -25,6 +26,19 @@ def test_every_table_of_results_is_the_programs_own(words, block):
     lines = [line.strip() for line in block.splitlines() if line.strip()]
     assert len(lines) > 2
     assert [line for line in lines if line not in printed] == []
+
+
+TABLES = re.findall(r"<!-- resdepth (probe table .*?) -->\n((?:\|.*\n)+)", README)
+
+
+@pytest.mark.parametrize(("words", "table"), TABLES, ids=[words for words, _ in TABLES])
+def test_the_table_of_claims_is_the_programs_own(words, table):
+    assert table.splitlines() == forked_command(*shlex.split(words)).stdout.splitlines()
+
+
+def test_there_is_a_table_of_claims_with_every_probe():
+    ((_, table),) = TABLES
+    assert all(probe.claim in table for probe in PROBES.values())
 
 
 BENCHES = re.findall(r"<!-- bench (.*?) -->\n```\n(.*?)```", README, re.DOTALL)
@@ -70,11 +84,8 @@ def test_every_sweep_printed_can_be_planned(line, tmp_path, images, monkeypatch)
 
 
 def test_every_option_named_exists():
-    options = {
-        o
-        for c in app.registered_commands
-        for o in re.findall(r"--[a-z-]+", command(c.callback.__name__, "--help").stdout)
-    }
+    commands = [[c.callback.__name__] for c in app.registered_commands] + [["probe", name] for name in PROBES]
+    options = {o for words in commands for o in re.findall(r"--[a-z-]+", command(*words, "--help").stdout)}
     named = set(re.findall(r"`(--[a-z-]+)", README))
     assert named
     assert named <= options
@@ -82,11 +93,14 @@ def test_every_option_named_exists():
 
 def test_the_tree_of_the_code_structure_lists_every_module():
     tree = README.split("```\nresdepth/\n")[1].split("configs/ ")[0]
-    listed, room = set(), ""
+    listed, rooms = set(), []
     for line in tree.splitlines():
-        name = line.split()[0]
-        room = name if name.endswith("/") else room if line.startswith("    ") else ""
-        listed |= set() if name.endswith("/") else {f"{room}{name}"}
+        name, level = line.split()[0], (len(line) - len(line.lstrip())) // 2 - 1
+        rooms = rooms[:level]
+        if name.endswith("/"):
+            rooms.append(name)
+        else:
+            listed.add("".join([*rooms, name]))
     package = ROOT / "resdepth"
     modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if not path.name.startswith("__")}
     assert listed == modules

@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,11 +26,17 @@ Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only problems.")]
 ConfigDir = Annotated[Path | None, Option(help="Folder with your own YAML files: data/, recipe/, ...")]
 
 
-def _help(name: str) -> str:
-    return f"{PROBES[name].summary} {PROBES[name].source}."
+def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a probe's command, with its source, and the columns of its CSV below the options."""
+    probe = PROBES[name]
+    units = {c.name: f" ({c.metadata['unit']})" if c.metadata["unit"] else "" for c in fields(probe.row)}
+    columns = (f"{c.name}{units[c.name]}: {c.metadata['meaning']}" for c in fields(probe.row))
+    epilog = f"Columns of {name}.csv:" + "".join(f"\n\n    {column}" for column in columns)
+    title = f"{probe.title} ({probe.source})"
+    return app.command(name, help=f"{probe.summary} {probe.source}.", short_help=title, epilog=epilog)
 
 
-@app.command("gradients", help=_help("gradients"))
+@_command("gradients")
 def gradients(
     targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
     quiet: Quiet = False, config_dir: ConfigDir = None,
@@ -39,7 +46,7 @@ def gradients(
     _run("gradients", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet, every=every)
 
 
-@app.command("identity", help=_help("identity"))
+@_command("identity")
 def identity(
     targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
     quiet: Quiet = False, config_dir: ConfigDir = None,
@@ -52,7 +59,7 @@ def identity(
     _run("identity", targets, out, formats, config_dir, options, restart=restart, quiet=quiet)
 
 
-@app.command("learn-identity", help=_help("learn-identity"))
+@_command("learn-identity")
 def learn_identity(
     targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
     quiet: Quiet = False, config_dir: ConfigDir = None,
@@ -60,7 +67,7 @@ def learn_identity(
     _run("learn-identity", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet)
 
 
-@app.command("grow", help=_help("grow"))
+@_command("grow")
 def grow(
     targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
     quiet: Quiet = False, config_dir: ConfigDir = None,
@@ -75,7 +82,7 @@ def grow(
     _run("grow", targets, out, formats, config_dir, options, restart=restart, quiet=quiet, epoch=epoch)
 
 
-@app.command("decay", help=_help("decay"))
+@_command("decay")
 def decay(
     targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
     quiet: Quiet = False, config_dir: ConfigDir = None,

@@ -83,7 +83,7 @@ class DecayRow(NetRow):
 
 @dataclass(frozen=True)
 class Probe:
-    """A probe: its name, what the lecture claims, what it measures, where that is from, and the columns of its CSV.
+    """A probe: its name and title, the lecture's claim, what is measured, where that is from, the columns of its CSV.
 
     With `needs_weights`, it measures trained nets alone, not nets at initialisation; with `takes_pixels`, it gets
     images from 0 to 1 without augmentation. `options` are its settings, with their defaults: they are kept beside the
@@ -91,6 +91,7 @@ class Probe:
     """
 
     name: str
+    title: str
     claim: str
     summary: str
     source: str
@@ -108,6 +109,7 @@ class Probe:
 _PROBES = (
     Probe(
         "gradients",
+        "Gradients and activations at every layer",
         "Shortcuts keep the gradient alive where depth makes it vanish or explode.",
         "Norms of gradients and activations at every layer, and the correlation of gradients between images.",
         "Glorot & Bengio 2010; Balduzzi et al. 2017; Yang et al. 2019",
@@ -117,6 +119,7 @@ _PROBES = (
     ),
     Probe(
         "identity",
+        "Insert blocks that change nothing",
         "A residual block of zero weights is the identity; a plain one is not.",
         "Change of logits and error when blocks of zero weights, or identity layers, are inserted into a trained net.",
         "He et al. 2015, sections 1 and 3.1",
@@ -126,6 +129,7 @@ _PROBES = (
     ),
     Probe(
         "learn-identity",
+        "Train stacks to copy their input",
         "A plain stack can hardly learn the identity.",
         "Error of stacks of layers trained to reproduce their input.",
         "He et al. 2015, section 3.1; Hardt & Ma 2017",
@@ -136,6 +140,7 @@ _PROBES = (
     ),
     Probe(
         "grow",
+        "Add layers and go on training",
         "Added layers do not hurt a residual net, and then they help.",
         "Training error of trained nets that go on training, as they are and with identity blocks added.",
         "He et al. 2015, section 1; Chen et al. 2016 (Net2Net)",
@@ -145,6 +150,7 @@ _PROBES = (
     ),
     Probe(
         "decay",
+        "Weight decay and the size of the branch",
         "Weight decay pulls a residual block to the identity.",
         "Size of the residual branch against the shortcut, and of weights, biases and batch norm's scale, per block.",
         "van Laarhoven 2017; De & Smith 2020",

@@ -17,7 +17,7 @@ _AXES = ("variant", "depth", "seed", "shortcut")
 # Keys that a title shows in a fixed place or not at all.
 _IN_TITLE = (
     *(LEARNING_RATE, "recipe.epochs", "recipe.iterations", "recipe.name", "precision"),
-    *("dataset", "data", "recipe", "content"),
+    *("dataset", "data", "model", "recipe", "content"),
 )
 
 
@@ -40,14 +40,15 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """Data set, recipe, learning rate, length, other differences from the defaults, precision, and seeds."""
+        """Data set, nets, recipe, learning rate, length, other differences from the defaults, precision, and seeds."""
         first, seeds = self.rows.iloc[0], sorted(self.rows.seed.unique())
         rates = self.rows[LEARNING_RATE].unique()
         parts = [f"rate {rates[0]:g}"] if len(rates) == 1 else []
         parts += [_format_length(first), *self._differences()]
         precision = first.get("precision", "fp32")
         count = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
-        return f"{first.dataset}, recipe {first['recipe.name']} ({', '.join(parts)}), {precision}, {count}"
+        nets = "" if first.model == "conv" else f"{first.model} nets, "
+        return f"{first.dataset}, {nets}recipe {first['recipe.name']} ({', '.join(parts)}), {precision}, {count}"
 
     def _differences(self) -> list[str]:
         """Keys and values in the names of the runs' directories, and those of `keys`, such as "model.width 24"."""

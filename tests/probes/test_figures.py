@@ -137,7 +137,16 @@ def test_drawing_again_changes_no_byte(name, tmp_path):
     assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
 
 
-@pytest.mark.parametrize("name", ROWS)
+def test_the_gradients_of_each_model_are_a_figure(tmp_path):
+    rows = [row for model in ("conv", "dense") for row in gradient_rows(model=model)]
+    found = figures("gradients", rows, tmp_path)
+    assert list(found) == ["gradients", "gradients_dense", "gradients_ratio"]
+    assert [model in found[stem].get_suptitle() for stem, model in zip(found, ("conv", "dense"), strict=False)] == [
+        True
+    ] * 2
+
+
+@pytest.mark.parametrize("name", sorted(ROWS.keys() - {"gradients"}))
 def test_both_models_have_panels_of_their_own(name, tmp_path):
     rows = [row for model in ("conv", "dense") for row in ROWS[name](model=model)]
     figure = figures(name, rows, tmp_path)[name]
@@ -164,7 +173,7 @@ def test_gradients_are_geometric_means_over_seeds_without_image_and_classifier(t
 
 @pytest.mark.parametrize(
     ("rate", "said"),
-    [(0.25, "14 layers: first / last 1.7e+07, explodes"), (4.0, "vanishes"), (1.0, "first / last 1, kept")],
+    [(0.25, "14 layers: × 1.7e+07, explodes"), (4.0, "vanishes"), (1.0, "× 1, kept")],
 )
 def test_a_panel_of_gradients_says_what_happens_in_the_deepest_net(rate, said, tmp_path):
     figure = figures("gradients", gradient_rows(lambda _: rate), tmp_path)["gradients"]

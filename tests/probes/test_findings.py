@@ -48,10 +48,10 @@ def test_gradients_at_initialisation_are_said_per_batch_norm_and_variant(tmp_pat
         *gradient_rows(1e-9, batch_norm=False),
     ]  # fmt: skip
     assert said("gradients", rows, tmp_path) == [
-        "At initialisation, with batch norm: plain-20, -110 explodes towards the input (first layer's gradient over "
-        "the last's 2.2, 279,000); residual-20, -110 is kept (first layer's gradient over the last's 0.6, 4.4).",
-        "At initialisation, without batch norm: plain-20 vanishes towards the input (first layer's gradient over the "
-        "last's 1.0e-09).",
+        "At initialisation, with batch norm: plain-20, -110 first / last layer's gradient 2.2, 279,000 "
+        "(explodes towards the input); residual-20, -110 first / last layer's gradient 0.6, 4.4 (kept).",
+        "At initialisation, without batch norm: plain-20 first / last layer's gradient 1.0e-09 "
+        "(vanishes towards the input).",
     ]
 
 
@@ -61,18 +61,19 @@ def test_gradients_of_another_size_at_every_layer_are_said_with_their_size(tmp_p
         *gradient_rows(1.0, variant="residual"), *gradient_rows(0.05, level=2e6, variant="residual", depth=110),
     ]  # fmt: skip
     residual, plain = said("gradients", rows, tmp_path)
-    assert plain.endswith("plain-20, -110 vanishes at every layer (mean gradient of the layers 0.01, 4.0e-11).")
-    assert residual.endswith("residual-20, -110 explodes at every layer (mean gradient of the layers 0.01, 2,000,000).")
+    assert plain.endswith("plain-20, -110 mean gradient of the layers 0.01, 4.0e-11 (vanishes at every layer).")
+    assert residual.endswith("residual-20, -110 mean gradient of the layers 0.01, 2,000,000 (explodes at every layer).")
 
 
 @pytest.mark.parametrize(
     ("ratio", "level", "word"),
     [
-        (10.5, 1.0, "explodes towards the input"), (9.9, 1.0, "is kept"), (1.0, 99.0, "is kept"),
-        (0.11, 1.0, "is kept"),
+        (10.5, 1.0, "explodes towards the input"), (9.9, 1.0, "kept"), (1.0, 99.0, "kept"),
+        (0.11, 1.0, "kept"),
         (0.09, 1.0, "vanishes towards the input"), (0.0, 1.0, "vanishes towards the input"),
         (1.0, 101.0, "explodes at every layer"), (1.0, 0.009, "vanishes at every layer"),
-        (0.05, 101.0, "explodes at every layer"), (11.0, 101.0, "explodes towards the input"),
+        (0.05, 101.0, "explodes at every layer"), (11.0, 101.0, "explodes at every layer"),
+        (11.0, 99.0, "explodes towards the input"), (1e-16, 1e-9, "vanishes towards the input"),
     ],
 )  # fmt: skip
 def test_words_follow_the_ratio_and_the_level(ratio, level, word):
@@ -82,32 +83,32 @@ def test_words_follow_the_ratio_and_the_level(ratio, level, word):
 
 def test_ratios_are_geometric_means_over_seeds(tmp_path):
     rows = [*gradient_rows(2.0), *gradient_rows(2.0, seed=1), *gradient_rows(0.25, seed=2)]
-    assert said("gradients", rows, tmp_path)[0].endswith("over the last's 1).")
+    assert said("gradients", rows, tmp_path)[0].endswith("gradient 1 (kept).")
 
 
 @pytest.mark.parametrize("norm", [math.nan, math.inf])
 def test_a_seed_whose_ratio_is_not_finite_is_left_out(norm, tmp_path):
     bad = [replace(row, weight_gradient=norm) if row.layer == 1 else row for row in gradient_rows(8.0, seed=1)]
-    assert said("gradients", [*gradient_rows(2.0), *bad], tmp_path)[0].endswith("over the last's 2).")
+    assert said("gradients", [*gradient_rows(2.0), *bad], tmp_path)[0].endswith("gradient 2 (kept).")
 
 
 def test_a_gradient_that_underflows_vanishes(tmp_path):
-    assert "plain-20 vanishes" in said("gradients", gradient_rows(0.0), tmp_path)[0]
+    assert "(vanishes" in said("gradients", gradient_rows(0.0), tmp_path)[0]
 
 
 def test_gradients_after_training_are_said_of_the_last_epoch(tmp_path):
     rows = [*gradient_rows(300.0), *gradient_rows(30.0, epoch=1), *gradient_rows(3.0, epoch=40)]
     start, end = said("gradients", rows, tmp_path)
-    assert "over the last's 300)" in start
+    assert "gradient 300 (explodes" in start
     assert end.startswith("After 40 epochs, with batch norm")
-    assert "over the last's 3)" in end
+    assert "gradient 3 (kept)" in end
 
 
 def test_correlation_is_that_of_the_image_and_its_neighbour(tmp_path):
     rows = [*gradient_rows(1.0, 0.3), *gradient_rows(1.0, 0.1, seed=1), *gradient_rows(1.0, 0.02, depth=56)]
     assert said("gradients", rows, tmp_path)[-1] == (
-        "At initialisation, with batch norm, mean cosine of the input gradients of an image and one a tenth of the way "
-        "to another, at 20, 56 layers: plain 0.2, 0.02."
+        "At initialisation, with batch norm, mean cosine of the input gradients of an image and the point a "
+        "tenth of the way to another at 20, 56 layers: plain 0.2, 0.02."
     )
 
 

@@ -73,10 +73,10 @@ def _gradients(rows: pd.DataFrame) -> Iterator[str]:
             said = "; ".join(_describe_gradient(str(net), each) for net, each in part.groupby("net", observed=True))
             yield f"{describe_epoch(stage)}, {setting}: {said}."
     image = start[start.layer == 0]
-    for column, what in (("neighbour_correlation", "an image and one a tenth of the way to another"),):
-        for setting, part in image.dropna(subset=[column]).groupby("setting", observed=True):
-            cosines = _per_net(part, column, lambda values: values.mean(), lambda _: "")
-            yield f"{describe_epoch(start)}, {setting}, mean cosine of the input gradients of {what}, {cosines}."
+    for setting, part in image.dropna(subset=["neighbour_correlation"]).groupby("setting", observed=True):
+        cosines = _per_net(part, "neighbour_correlation", lambda values: values.mean(), lambda _: "")
+        what = "mean cosine of the input gradients of an image and the point a tenth of the way to another"
+        yield f"{describe_epoch(start)}, {setting}, {what} {cosines}."
 
 
 def _describe_gradient(net: str, sizes: pd.DataFrame) -> str:
@@ -84,8 +84,8 @@ def _describe_gradient(net: str, sizes: pd.DataFrame) -> str:
     verdict, column = judge(sizes)
     numbers = ", ".join(map(format_number, sizes.groupby("depth")[column].agg(geometric_mean)))
     nets = f"{net}-{', -'.join(str(depth) for depth in sorted(set(sizes.depth)))}"
-    what = "first layer's gradient over the last's" if column == "ratio" else "mean gradient of the layers"
-    return f"{nets} {verdict} ({what} {numbers})"
+    what = "first / last layer's gradient" if column == "ratio" else "mean gradient of the layers"
+    return f"{nets} {what} {numbers} ({verdict})"
 
 
 def _identity(rows: pd.DataFrame) -> Iterator[str]:

@@ -31,8 +31,9 @@ def draw_gradients(csv: Path) -> Iterator[tuple[str, Figure]]:
     """Yield the profiles over the layers, the ratios over depth and, with several epochs, their change in training."""
     start = table.at_initialisation(table.load(csv, by_rate=False))
     start = start[start.groupby(["model", "setting", "net"], observed=True).weight_gradient.transform("max") > 0]
+    for number, (model, part) in enumerate(start.groupby("model", sort=True)):
+        yield f"gradients_{model}" if number else "gradients", _draw_profiles(part)
     if len(start):
-        yield "gradients", _draw_profiles(start)
         yield "gradients_ratio", _draw_ratios(start)
     rows = table.load(csv, by_rate=True)
     rows = rows[(rows.layer >= 1) & (rows.layer < rows.depth) & (rows.weight_gradient > 0)]
@@ -61,18 +62,18 @@ def _draw_profiles(rows: pd.DataFrame) -> Figure:
         panel.axes.set_xticks([0, 100], ["first", "last"])
     _share_range(panels)
     label_edges(panels, "layer", {"": "gradient (norm)"})
-    return finish(figure, f"Gradient by layer, {_when(rows)}", rows, depth_handles(styles))
+    return finish(figure, f"Gradient by layer, {_when(rows)} (× = first / last)", rows, depth_handles(styles))
 
 
 def _describe_deepest(rows: pd.DataFrame, deepest: int) -> str:
-    """Return a line such as "110 layers: first / last 567,000, explodes"; with the mean norm where that shows it."""
+    """Return a line such as "110 layers: × 567,000, explodes"; with the mean norm where that shows it."""
     sizes = table.gradient_sizes(rows)
     if deepest not in set(sizes.depth):
         return ""
     verdict, column = table.judge(sizes)
     number = table.format_number(table.geometric_mean(sizes[sizes.depth == deepest][column]))
-    what = "first / last" if column == "ratio" else "mean"
-    return f"\n{deepest} layers: {what} {number}, {verdict.split()[0] if verdict != table.KEPT else 'kept'}"
+    what = "×" if column == "ratio" else "mean"
+    return f"\n{deepest} layers: {what} {number}, {verdict.split()[0]}"
 
 
 def _share_range(panels: list[Panel]) -> None:

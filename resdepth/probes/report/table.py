@@ -13,7 +13,7 @@ from resdepth.variants import VARIANTS
 
 # A gradient that changes by more than these factors explodes or vanishes: over the layers of a net, and between depths.
 _RATIO, _GROWTH = 10.0, 100.0
-KEPT = "is kept"
+KEPT = "kept"
 _NET = ["model", "setting", "net", "depth"]
 BLOCKS = {"zero": "blocks of zero weights", "dirac": "identity layers"}
 
@@ -83,17 +83,20 @@ def geometric_mean(values: "pd.Series[float]") -> float:
 def judge(sizes: pd.DataFrame) -> tuple[str, str]:
     """Say what depth does to the gradients of one net (`gradient_sizes`), and which column shows it.
 
-    They explode or vanish towards the input where the ratio of the deepest does, and at every layer where the level of
-    the deepest is another than that of the shallowest.
+    They change towards the input by the ratio of the deepest net, and at every layer by its level over that of the
+    shallowest; the larger change of those beyond their thresholds counts.
     """
     means = sizes.groupby("depth")[["ratio", "level"]].agg(geometric_mean)
-    ratio, level, least = means.ratio.iloc[-1], means.level.iloc[-1], means.level.iloc[0]
-    growth = level / least if least > 0 else 0.0
-    if ratio > _RATIO:
-        return "explodes towards the input", "ratio"
-    if not 1 / _GROWTH < growth < _GROWTH:
-        return f"{'explodes' if growth > 1 else 'vanishes'} at every layer", "level"
-    return ("vanishes towards the input" if ratio < 1 / _RATIO else KEPT), "ratio"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = float(np.log10(means.ratio.iloc[-1]))
+        growth = float(np.log10(means.level.iloc[-1] / means.level.iloc[0]))
+    changes = {"ratio": (ratio, _RATIO, "towards the input"), "level": (growth, _GROWTH, "at every layer")}
+    found = {column: change for column, change in changes.items() if abs(change[0]) > math.log10(change[1])}
+    if not found:
+        return KEPT, "ratio"
+    column = max(found, key=lambda name: abs(found[name][0]))
+    power, _, where = found[column]
+    return f"{'explodes' if power > 0 else 'vanishes'} {where}", column
 
 
 def format_number(value: float) -> str:

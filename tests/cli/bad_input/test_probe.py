@@ -16,7 +16,7 @@ PROBES = {
     "gradients --every 0": "--every=0: needs a whole number from 1",
     "gradients --every x": "Invalid value for '--every'",
     "identity": "probe=identity: measures trained nets; train them with resdepth sweep keep_weights=last, then name",
-    "grow depth=20 seed=1": "probe=grow: measures trained nets; train them with resdepth sweep depth=20 seed=1 keep_weights",
+    "grow depth=20 seed=1": "probe=grow: measures trained nets; train them with resdepth sweep depth=20 seed=1 keep",
     "identity --blocks 0": "--blocks=0: needs whole numbers from 1 to 1,000",
     "identity --blocks 1,x": "--blocks=1,x: needs whole numbers",
     "grow --epochs 0": "--epochs=0: needs a whole number from 1",
@@ -32,9 +32,9 @@ def test_it_is_refused(prepare, words, line, refuse):
 
 
 @cases(
-    (put("results/x.txt"), ["probe", "identity", "results"], "results=results: contains no runs; make some with resdepth"),
-    (PUBLISHED_RUN, ["probe", "identity", "results"], "results=results: holds no weights of its nets; train them again with"),
-    (PUBLISHED_RUN, ["probe", "decay", "results", "depth=20"], "depth=20: cannot be changed in trained nets; only device"),
+    (put("results/x.txt"), ["probe", "identity", "results"], "results=results: contains no runs; make some with"),
+    (PUBLISHED_RUN, ["probe", "identity", "results"], "results=results: holds no weights of its nets; train them"),
+    (PUBLISHED_RUN, ["probe", "decay", "results", "depth=20"], "depth=20: cannot be changed in trained nets; only"),
     (PUBLISHED_RUN, ["probe", "decay", "results", "device=gpu"], "device='gpu': choose auto, cpu"),
     (PUBLISHED_RUN, ["probe", "decay", "results", "data.download=x"], "data.download=x: needs true or false"),
     (
@@ -47,8 +47,8 @@ def test_it_is_refused(prepare, words, line, refuse):
         ["probe", "gradients", "results"],
         "results=results: holds no weights of its nets",
     ),
-    (put("out/mine.txt"), ["probe", "gradients", "depth=8", "--out", "out"], "--out=out: exists and is not a probe's folder"),
-    (put("out"), ["probe", "gradients", "depth=8", "--out", "out"], "--out=out: exists and is not a probe's folder"),
-)  # fmt: skip
+    (put("out/mine.txt"), ["probe", "gradients", "depth=8", "--out", "out"], "--out=out: exists and is not a probe"),
+    (put("out"), ["probe", "gradients", "depth=8", "--out", "out"], "--out=out: exists and is not a probe"),
+)
 def test_folders_without_trained_nets_are_refused(prepare, words, line, refuse):
     refuse(prepare, words, line)
