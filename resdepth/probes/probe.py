@@ -20,11 +20,13 @@ from resdepth.probes.nets import ProbedNet, load_data
 from resdepth.probes.rows import PROBES, NetRow, Probe
 from resdepth.probes.selection import Selection
 from resdepth.results import environment, rows
-from resdepth.results.atomic import atomic_write_text
-from resdepth.results.run_directory import RunLockedError, locked, set_aside
+from resdepth.results.atomic import PART, atomic_write_text
+from resdepth.results.run_directory import LOCK, RunLockedError, locked, set_aside
 from resdepth.sweep.processes import Ended, call_in_processes
 
 SETTINGS = "probe.json"
+# What a probe leaves that is killed before its settings are written.
+_LEFTOVERS = (LOCK, SETTINGS + PART)
 _WRITE_SECONDS = 5.0  # between writes of the CSV: a kill costs that and one net
 # The order of a CSV's rows, whatever the order in which the nets were measured.
 _ORDER = ("model", "batch_norm", "variant", "depth", "seed", "run", "epoch")
@@ -121,6 +123,8 @@ def measure(
         with locked(folder):
             file = ProbeFile(folder, probe, options)
             file.register(selection.nets, command)
+            # First of all files: it says that the folder is a probe's.
+            file.write()
             pending = [net for net in selection.nets if net not in file]
             if pending:
                 environment.write(folder, devices.resolve(pending[0].config.device), is_continued=file.path.exists())
@@ -198,7 +202,7 @@ def _make_folder(folder: Path, *, restart: bool) -> None:
         if (folder / SETTINGS).is_file():
             if restart:
                 set_aside(folder)
-        elif folder.exists() and (not folder.is_dir() or any(f.name != ".lock" for f in folder.iterdir())):
+        elif folder.exists() and (not folder.is_dir() or any(f.name not in _LEFTOVERS for f in folder.iterdir())):
             raise ConfigError("--out", folder, "exists and is not a probe's folder; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

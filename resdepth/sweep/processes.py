@@ -8,8 +8,10 @@ when it is killed, the other runs go on.
 import contextlib
 import itertools
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -93,11 +95,13 @@ class _Worker:
     def __init__(self, number: int, function: Callable[..., None], task: tuple[Any, ...]) -> None:
         self.number = number
         self._started = time.perf_counter()
-        self.connection, sender = multiprocessing.Pipe(duplex=False)
-        self.process: BaseProcess = context().Process(target=_call, args=(function, task, sender), daemon=True)
+        self.connection, there = multiprocessing.Pipe()
+        self.process: BaseProcess = context().Process(target=_call, args=(there,), daemon=True)
         self.process.start()
         # So that the pipe is closed when the process ends.
-        sender.close()
+        there.close()
+        # Not as an argument: of a program that is stopped meanwhile, the process would get half of it, and complain.
+        self.connection.send((function, task))
 
     def receive(self) -> Any:
         """Return a message, or `Ended`."""
@@ -111,15 +115,27 @@ class _Worker:
             return Ended(how, time.perf_counter() - self._started)
 
 
-def _call(function: Callable[..., None], task: tuple[Any, ...], connection: Connection) -> None:
-    """Call the function with one thread; what a process executes."""
+def _call(connection: Connection) -> None:
+    """Call the function that is received with its task, with one thread; what a process executes."""
     import torch
 
     # Ctrl-C reaches every process of a terminal; the one that started the others handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     torch.set_num_threads(1)
+    try:
+        function, task = connection.recv()
+    except (EOFError, OSError):
+        return  # the program has ended
+    threading.Thread(target=_exit_when_closed, args=(connection,), daemon=True).start()
     function(*task, connection)
+
+
+def _exit_when_closed(connection: Connection) -> None:
+    """End this process when the program that reads from it has ended, however that was killed."""
+    with contextlib.suppress(EOFError, OSError):
+        connection.recv()
+    os._exit(1)
 
 
 def train_in_processes(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:

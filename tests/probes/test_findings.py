@@ -179,7 +179,7 @@ def test_added_layers_hurt_help_or_make_no_difference(extended, word, tmp_path):
         for epoch in (0, 5)
     ]
     assert said("grow", rows, tmp_path) == [
-        "plain with batch norm, 18 layers added, after 5 further epochs and as it was: "
+        "plain with batch norm, 18 layers added at initialisation: 5 further epochs later "
         f"{extended:.1f} % against 10.0 % at 20 layers ({word})."
     ]
 

@@ -133,6 +133,25 @@ def test_other_nets_of_the_same_name_and_other_options_are_refused_and_a_restart
     assert (tmp_path / ".aside/gradients.1/gradients.csv").read_bytes() == before
 
 
+def test_what_a_killed_probe_leaves_before_its_first_file_is_no_obstacle(tmp_path, alone):
+    (tmp_path / "gradients").mkdir()
+    for name in (".lock", "probe.json.part"):
+        (tmp_path / "gradients" / name).touch()
+    assert run(tmp_path)[1] == []
+
+
+def test_the_settings_are_the_first_file(tmp_path, alone, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shell.environment, "write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    assert [path.name for path in (tmp_path / "gradients").iterdir()] == ["probe.json"]
+    assert run(tmp_path)[1] == []
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "gradients").mkdir()
     (tmp_path / "gradients/mine.txt").touch()

@@ -36,6 +36,7 @@ from resdepth.probes.report.table import (
     best_rates,
     decay_means,
     describe_decay,
+    describe_epoch,
     geometric_mean,
     load,
     require_rows_of,
@@ -146,7 +147,10 @@ def _draw_grow(csv: Path) -> Iterator[tuple[str, Figure]]:
     label_edges(panels, "further epochs", {"": "training error (%)"})
     names = {0: "as it was"} | {number: f"{number} layers added" for number in added}
     handles = [*depth_handles(styles), *(_line(dashes[n], names[n]) for n in dashes if n in set(rows.added))]
-    yield "grow", finish(figure, "Trained nets go on training, with layers added or not", rows, handles)
+    yield (
+        "grow",
+        finish(figure, f"Training goes on {describe_epoch(rows).lower()}, with layers added or not", rows, handles),
+    )
 
 
 def _draw_decay(csv: Path) -> Iterator[tuple[str, Figure]]:

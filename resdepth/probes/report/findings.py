@@ -135,7 +135,8 @@ def _grow(rows: pd.DataFrame) -> Iterator[str]:
                     ends.append(f"{pair[0]:.1f} % against {pair[1]:.1f} % at {depth} layers ({word})")
             if ends:
                 epochs = f"{last} further epochs"
-                yield f"{net} {setting}, {added} layers added, after {epochs} and as it was: {', '.join(ends)}."
+                start = describe_epoch(rows).lower()
+                yield f"{net} {setting}, {added} layers added {start}: {epochs} later {', '.join(ends)}."
 
 
 def _decay(rows: pd.DataFrame) -> Iterator[str]:
