@@ -1,6 +1,9 @@
-"""The machine: its memory and cores, and what a container allows of them. Standard library only."""
+"""The machine: its memory and cores, what a container allows of them, its signals. Standard library only."""
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -36,3 +39,16 @@ def cores() -> int:
         allowed = max(1, min(allowed, int(share[0]) // int(share[1])))
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return min(allowed, int(limit)) if limit.isdigit() and int(limit) > 0 else allowed
+
+
+@contextmanager
+def sigint_blocked() -> Iterator[None]:
+    """Keep Ctrl-C from a process that is started inside the `with` block, which ends with this one anyway."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -13,12 +13,12 @@ from rich.table import Table
 from resdepth.errors import ConfigError
 from resdepth.report.comparison import comparisons, last_epochs, rate_sweeps
 from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
-from resdepth.results.run_directory import ASIDE, RunState
+from resdepth.results.run_directory import ASIDE, WEIGHTS, RunState
 from resdepth.results.table import Track, read_results, read_runs, require_rows
 
 if TYPE_CHECKING:
     from resdepth.sweep.groups import Group
-    from resdepth.sweep.plan import Plan
+    from resdepth.sweep.plan import Plan, PlannedRun
 
 _OPTIONAL = ("experiment", "setting", "lr", "paper's test error", "others' (how many)", "note")
 _LEFT_ALIGNED = ("directory", "experiment", "setting", "variant", "state", "note")
@@ -83,8 +83,16 @@ def announce(plan: "Plan") -> None:
     parts = [_count(len(plan.runs), "run"), *(f"{number} {text}" for text, number in counts.items() if number)]
     places = " and ".join(str(folder) for folder in plan.folders)
     console().print(f"{', '.join(parts)}; results in {places}.{_format_repeated(plan)}")
+    lacking = [run for run in plan.runs if run.state is RunState.FINISHED and _lacks_weights(run)]
+    if lacking:
+        again = "add --restart to train them again"
+        console().print(f"{_count(len(lacking), 'finished run')} without the weights of keep_weights: {again}.")
     if any(run.config.engine == "compiled" and not run.config.gradient_checkpointing for run in plan.pending):
         console().print("The nets' blocks are compiled first, which may take minutes.")
+
+
+def _lacks_weights(run: "PlannedRun") -> bool:
+    return run.config.keep_weights != "none" and not (run.directory / WEIGHTS).is_dir()
 
 
 def print_estimate(seconds: float, device_name: str, *, on_gpu: bool) -> None:

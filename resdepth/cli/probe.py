@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from typer import Argument, Exit, Option, Typer
 
 from resdepth.cli.signals import exit_on_signals
+from resdepth.config.checks import expand_path
 from resdepth.errors import ConfigError, one_line
 from resdepth.probes.rows import PROBES
 
@@ -40,7 +41,7 @@ def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 def gradients(
     targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
     quiet: Quiet = False, config_dir: ConfigDir = None,
-    every: Annotated[int, Option(help="Of trained nets, measure every so many epochs, the first and the last.")] = 1,
+    every: Annotated[int, Option(help="Of trained nets, measure every so many epochs, besides first and last.")] = 1,
 ) -> None:  # fmt: skip
     _require("--every", every, 1, 10**6)
     _run("gradients", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet, every=every)
@@ -110,26 +111,43 @@ def _run(
     from resdepth.cli.progress import track_nets
     from resdepth.probes.probe import measure
     from resdepth.probes.report import findings
-    from resdepth.probes.report.figures import draw
     from resdepth.probes.selection import select
-    from resdepth.report.style import parse_formats, save_figure
+    from resdepth.report.style import parse_formats
 
     chosen = parse_formats(formats)
     probe = PROBES[name]
     selection = select(probe, targets or [], config_dir, every=every, epoch=epoch)
     if out is not None:
-        selection = replace(selection, folder=out)
-    words = [word for word in sys.argv[1:] if word != "--restart"]
+        selection = replace(selection, folder=expand_path("--out", str(out)))
+    words = [word for word in sys.argv[1:] if word not in ("--restart", "--quiet", "-q")]
     with exit_on_signals(), track_nets(len(selection.nets), quiet=quiet) as on_net:
         csv, failures = measure(probe, selection, options, shlex.join(["resdepth", *words]), on_net, restart=restart)
     for line in (*selection.problems, *failures):
         print(f"resdepth: {one_line(line)}", file=sys.stderr)
     if csv.exists():
-        files = [csv]
-        for stem, figure in draw(name, csv):
-            files += save_figure(figure, csv.with_name(stem), chosen)
+        files = [csv, *_draw(name, csv, chosen)]
         if not quiet:
             print(*findings.findings(name, csv), sep="\n")
             print(*files, sep="\n")
     if failures:
         raise Exit(1)
+
+
+def _draw(name: str, csv: Path, formats: tuple[str, ...]) -> list[Path]:
+    """Write the probe's figures beside its CSV, and remove those of earlier that it does not give any more."""
+    from resdepth.probes.report.figures import draw
+    from resdepth.report.style import save_figure
+
+    files: list[Path] = []
+    try:
+        stems = []
+        for stem, figure in draw(name, csv):
+            files += save_figure(figure, csv.with_name(stem), formats)
+            stems.append(stem)
+        for path in csv.parent.glob(f"{name}*"):
+            if path.suffix in (".png", ".svg") and path.stem not in stems:
+                path.unlink()
+    except OSError as error:
+        remedy = f"cannot be written to ({error.strerror}); fix that and run the same command again"
+        raise ConfigError("--out", csv.parent, remedy) from error
+    return files

@@ -88,7 +88,11 @@ class ModelConfig:
         nearest = (
             f"nearest are {below} and {below + step}" if below >= self.min_depth else f"nearest is {self.min_depth}"
         )
-        remedy = f"a {self.architecture} net has {number} layers; {nearest}"
+        stages = f"with {len(self.widths)} stages " if self.architecture == "dense" and len(self.widths) > 1 else ""
+        least = (
+            f", {stages}at least {self.min_depth}" if depth < self.min_depth and self.architecture == "dense" else ""
+        )
+        remedy = f"a {self.architecture} net has {number} layers{least}; {nearest}"
         require(depth == below >= self.min_depth, "depth", depth, remedy)
 
 

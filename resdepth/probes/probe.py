@@ -17,6 +17,7 @@ from resdepth.data.dataset import Dataset
 from resdepth.errors import ConfigError, ResdepthError
 from resdepth.host import cores
 from resdepth.probes.nets import ProbedNet, load_data
+from resdepth.probes.report.table import SETTINGS
 from resdepth.probes.rows import PROBES, NetRow, Probe
 from resdepth.probes.selection import Selection
 from resdepth.results import environment, rows
@@ -24,7 +25,6 @@ from resdepth.results.atomic import PART, atomic_write_text
 from resdepth.results.run_directory import LOCK, RunLockedError, locked, set_aside
 from resdepth.sweep.processes import Ended, call_in_processes
 
-SETTINGS = "probe.json"
 # What a probe leaves that is killed before its settings are written.
 _LEFTOVERS = (LOCK, SETTINGS + PART)
 _WRITE_SECONDS = 5.0  # between writes of the CSV: a kill costs that and one net
@@ -88,9 +88,11 @@ class ProbeFile:
         try:
             there = json.loads(self._settings.read_text(encoding="utf-8"))
             self._nets = {label: {**there["all_nets"], **keys} for label, keys in there["nets"].items()}
-            options, self._commands = there["options"], list(there["commands"])
+            name, options, self._commands = there["probe"], there["options"], list(there["commands"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._refuse("holds a damaged probe.json")
+        if name != self._probe.name:
+            self._refuse(f"holds the probe {name}")
         if options != self._options:
             words = ", ".join(f"{key}={value}" for key, value in options.items())
             self._refuse(f"was measured with other options ({words})")

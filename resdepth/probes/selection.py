@@ -1,6 +1,7 @@
 """Which nets a probe measures: those trained in a folder of results, or those of overrides at initialisation."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from resdepth.config.schema import PUBLISHED, RunConfig
 from resdepth.errors import ConfigError
 from resdepth.probes.nets import ProbedNet
 from resdepth.probes.rows import Probe
-from resdepth.results.checkpoint import WEIGHTS
 from resdepth.results.outcome import read_outcome
-from resdepth.results.run_directory import CONFIG, load_config
+from resdepth.results.run_directory import CONFIG, WEIGHTS, load_config
 from resdepth.sweep.plan import make_plan
 
+# Keys that follow from the options of the groups.
+_IN_GROUPS = ("data.fingerprint", "data.name", "data.source", "model.name", "recipe.name")
 # Keys that may be set for trained nets: where they are measured, and where the data lie.
 _FREE = ("device", "data.path", "data.root", "data.download")
 
@@ -39,8 +41,9 @@ def select(
     initialisation, after every `every`-th epoch, and after the last. Raises ConfigError for targets that name no net,
     with the command that would make it.
     """
-    folders = [Path(word) for word in targets if "=" not in word and word[:1] not in "~+"]
-    overrides = [word for word in targets if "=" in word or word[:1] in "~+"]
+    # The name of a run's folder may hold an equals sign, too.
+    folders = [expand_path("results", word) for word in targets if _is_folder(word)]
+    overrides = [word for word in targets if not _is_folder(word)]
     if len(folders) > 1:
         raise ConfigError("results", f"{folders[0]} {folders[1]}", "a probe measures the runs of one folder; name one")
     if probe.needs_weights and not folders:
@@ -60,6 +63,13 @@ def select(
     return Selection(nets, plan.folders[0] / "probes" / probe.name)
 
 
+def _is_folder(word: str) -> bool:
+    is_override = "=" in word or word[:1] in ("~", "+")
+    with suppress(OSError, RuntimeError):
+        return not is_override or Path(word).expanduser().is_dir()
+    return False
+
+
 def _select_trained(probe: Probe, root: Path, overrides: Sequence[str], *, every: int, epoch: int | None) -> Selection:
     if not expand_path("results", str(root)).is_dir():
         raise ConfigError("results", root, "is neither a folder of results nor an override such as depth=20")
@@ -68,25 +78,42 @@ def _select_trained(probe: Probe, root: Path, overrides: Sequence[str], *, every
     if not configs:
         remedy = "contains no runs; make some with resdepth sweep depth=20,56,110 keep_weights=last"
         raise ConfigError("results", root, remedy)
+    longest = max(config.recipe.epochs or epoch or 0 for config in configs.values())
+    if epoch is not None and epoch > longest:
+        raise ConfigError("--epoch", epoch, f"these runs have {longest} epochs; choose one of them")
     several = len({folder.parent for folder in runs}) > 1
-    nets, missing, unfinished = list[ProbedNet](), list[Path](), list[Path]()
+    nets, missing, problems = list[ProbedNet](), list[Path](), list[str]()
     for folder, config in configs.items():
         label = folder.relative_to(root).as_posix() if several else folder.name
-        files = _weights(folder)
+        files, outcome = _weights(folder), read_outcome(folder)
         epochs = _epochs(probe, list(files), every, epoch)
+        if outcome is not None and outcome.state == "diverged":
+            # There are no weights after a divergence; those before it are not the trained net's.
+            epochs = [e for e in epochs if e == epoch] if probe.needs_weights else (epochs or [0])
+            problems += [] if epochs else [f"{folder}: left out, it diverged"]
+        elif outcome is None:
+            done = f"measured up to epoch {max(files)}" if epochs else "left out, without weights"
+            problems.append(f"{folder}: has not finished; {done}")
+        elif not epochs:
+            missing.append(folder)
         nets += [ProbedNet(config, label, e, files.get(e)) for e in epochs]
-        if not epochs:
-            outcome = read_outcome(folder)
-            (missing if outcome is not None and outcome.state == "finished" else unfinished).append(folder)
-    kept = "last" if probe.needs_weights and epoch is None else "all"
-    command = train_command([configs[folder] for folder in missing or runs], (missing or runs)[0], kept)
-    what = "weights of its nets" if epoch is None else f"weights after epoch {epoch}"
-    if not nets:
-        raise ConfigError("results", root, f"holds no {what}; train them again with {command}")
-    problems = [f"{folder}: left out, it has not finished and has no {what}" for folder in unfinished]
     if missing:
-        problems.append(f"{root}: runs without {what} are left out ({len(missing)}); train them again with {command}")
+        problems += _missing(probe, {folder: configs[folder] for folder in missing}, epoch)
+    if not nets:
+        raise ConfigError("results", root, problems[-1].partition(": ")[2])
     return Selection(tuple(nets), root / "probes" / probe.name, tuple(problems))
+
+
+def _missing(probe: Probe, configs: dict[Path, RunConfig], epoch: int | None) -> list[str]:
+    """Return a line per experiment with runs that lack weights, with the command that makes them."""
+    kept = "last" if probe.needs_weights and epoch is None else "all"
+    what = "weights" if epoch is None else f"weights after epoch {epoch}"
+    lines = []
+    for parent in dict.fromkeys(folder.parent for folder in configs):
+        there = {folder: config for folder, config in configs.items() if folder.parent == parent}
+        command = train_command(list(there.values()), next(iter(there)), kept)
+        lines.append(f"{parent}: runs without {what} are left out ({len(there)}); train them with {command}")
+    return lines
 
 
 def _epochs(probe: Probe, kept: Sequence[int], every: int, epoch: int | None) -> list[int]:
@@ -126,26 +153,33 @@ def _with(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
 
 
 def train_command(configs: Sequence[RunConfig], folder: Path, kept: str) -> str:
-    """Return the command that trains these runs again, with their weights kept."""
+    """Return the command that trains these runs of one experiment again, and possibly more, with their weights kept."""
     found: dict[str, list[str]] = {}
+    defaults: dict[str, object] = {}
     for config in configs:
         groups = [f"{group}={getattr(config, group).name}" for group in ("data", "model", "recipe")]
         paths = [f"data.path={config.data.path}"] if config.data.path else []
-        try:
-            default = identity(expand([*groups, *paths], swept=False).points[0].config)
-        except ConfigError:  # groups of the user's own
-            default = {}
+        with suppress(ConfigError):  # groups of the user's own
+            defaults = identity(expand([*groups, *paths], swept=False).points[0].config)
         keys = {"depth": config.depth, "variant": config.variant, "seed": config.seed}
-        keys |= {k: v for k, v in run_identity(config).items() if default and v != default[k]}
         keys |= dict(word.split("=", 1) for word in (*groups, *paths))
-        for key, value in keys.items():
-            text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
-            texts = found.setdefault(key, [])
+        for key, value in {**keys, **{k: v for k, v in run_identity(config).items() if k not in _IN_GROUPS}}.items():
+            texts, text = found.setdefault(key, []), _as_override(value)
             texts += [] if text in texts else [text]
-    skipped = ("data.fingerprint", "data.name", "model.name", "recipe.name")
-    words = [f"{key}={','.join(texts)}" for key, texts in found.items() if key not in skipped]
-    where = [
-        f"name={folder.parent.name}",
-        *([] if folder.parts[0] == "results" else [f"results={folder.parent.parent}"]),
-    ]
-    return " ".join(["resdepth sweep", *words, *where, f"keep_weights={kept}", "--restart"])
+    plain = {key: _as_override(value) for key, value in defaults.items() if key not in ("depth", "variant", "seed")}
+    words = [f"{key}={','.join(_ordered(texts))}" for key, texts in found.items() if texts != [plain.get(key)]]
+    is_published = PUBLISHED in folder.parts
+    where = [f"name={folder.parent.name}" + ("_again" if is_published else "")]
+    where += [] if folder.parts[0] == "results" or is_published else [f"results={folder.parent.parent}"]
+    restart = [] if is_published else ["--restart"]
+    return " ".join(["resdepth sweep", *words, *where, f"keep_weights={kept}", *restart])
+
+
+def _as_override(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _ordered(texts: list[str]) -> list[str]:
+    return sorted(texts, key=int) if all(text.isdecimal() for text in texts) else texts

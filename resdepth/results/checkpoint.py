@@ -23,10 +23,9 @@ from resdepth.config.keys import run_identity
 from resdepth.config.schema import RunConfig
 from resdepth.errors import RecordError, RunError
 from resdepth.results.atomic import atomic_open
-from resdepth.results.run_directory import describe_differences
+from resdepth.results.run_directory import WEIGHTS, describe_differences
 
 CHECKPOINT = "checkpoint.pt"
-WEIGHTS = "weights"
 _FORMAT = 3
 _MAGIC = b"resdepth-checkpoint "
 _REMEDY = "remove it and its run starts over"
@@ -123,7 +122,7 @@ def save_weights(folder: Path, config: RunConfig, epoch: int, tensors: Mapping[s
 
 def load_weights(path: Path, config: RunConfig) -> dict[str, Tensor]:
     """Read a net's tensors on the CPU. Raises RecordError for a damaged file and for those of another run."""
-    remedy = "remove it, and train its run again with keep_weights=last"
+    remedy = "remove it, and train its run again with keep_weights=last --restart"
     try:
         with safe_open(path, framework="pt") as file:
             there = json.loads((file.metadata() or {})["resdepth"])["identity"]

@@ -1,7 +1,7 @@
 """A run's directory: its name, its configuration, its state, its lock, and where a replaced run is kept.
 
     results/<name>/<variant>-<depth>-s<seed>[,<what differs from the defaults>]/
-        config.yaml  environment.json  metrics.csv  outcome.json  [checkpoint.pt]
+        config.yaml  environment.json  metrics.csv  outcome.json  [checkpoint.pt]  [weights/]
 
 The name comes from the configuration, never from the clock, so that the same command finds its runs again.
 """
@@ -27,7 +27,7 @@ from resdepth.results.atomic import PART, atomic_write_text
 from resdepth.results.metrics import METRICS, read_columns
 from resdepth.results.outcome import OUTCOME, Outcome, read_outcome
 
-CONFIG, FAILURE, LOCK = "config.yaml", "failure.txt", ".lock"
+CONFIG, FAILURE, LOCK, WEIGHTS = "config.yaml", "failure.txt", ".lock", "weights"
 ASIDE = ".aside"  # the hidden folder beside the runs that keeps those started over
 _REMEDY = "move its folder away, or start it over with --restart"
 _MAX_NAME = 120  # characters

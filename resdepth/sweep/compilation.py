@@ -10,7 +10,6 @@ nothing is found in the cache.
 import contextlib
 import multiprocessing
 import os
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
@@ -23,7 +22,7 @@ from resdepth.config.schema import ModelConfig, RunConfig
 from resdepth.data.dataset import Shape
 from resdepth.data.device_data import to_device
 from resdepth.data.synthetic import random_dataset
-from resdepth.host import cores
+from resdepth.host import cores, sigint_blocked
 from resdepth.models.size import stages
 from resdepth.training.engine import block_forward
 from resdepth.training.timing import begin_epoch
@@ -63,7 +62,7 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
         while waiting or active:
             while waiting and len(active) < cores():
                 process: BaseProcess = start(target=_compile, args=(waiting.pop(), *settings), daemon=True)
-                with _sigint_blocked():
+                with sigint_blocked():
                     process.start()
                 active.append(process)
             active = [process for process in active if process.is_alive()]
@@ -73,19 +72,6 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
         _in_progress.discard(key)
         for process in active:
             process.kill()
-
-
-@contextlib.contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Keep Ctrl-C from a process that is started inside the `with` block, which ends with this one anyway."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _distinct_blocks(depth: int, model: ModelConfig) -> list[int]:

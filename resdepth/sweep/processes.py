@@ -21,6 +21,7 @@ from typing import Any, cast
 
 from resdepth.data import sources
 from resdepth.data.dataset import Dataset
+from resdepth.host import sigint_blocked
 from resdepth.results.metrics import EpochRecord
 from resdepth.results.outcome import Outcome
 from resdepth.sweep.observer import Observer
@@ -43,7 +44,8 @@ def prepare() -> None:
         from multiprocessing import forkserver
 
         context().set_forkserver_preload(["resdepth.sweep.run"])
-        forkserver.ensure_running()
+        with sigint_blocked():
+            forkserver.ensure_running()
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from resdepth.data.device_data import DeviceData, to_device
 from resdepth.errors import RecordError, ResdepthError, RunError
 from resdepth.results import checkpoint, environment
 from resdepth.results.atomic import PART
-from resdepth.results.checkpoint import CHECKPOINT, WEIGHTS, CheckpointWriter, save_weights
+from resdepth.results.checkpoint import CHECKPOINT, CheckpointWriter, save_weights
 from resdepth.results.metrics import METRICS, EpochRecord, MetricsWriter, read_rows, write_rows
 from resdepth.results.outcome import OUTCOME, Outcome, write_outcome
-from resdepth.results.run_directory import FAILURE, RunLockedError, locked, write_config
+from resdepth.results.run_directory import FAILURE, WEIGHTS, RunLockedError, locked, write_config
 from resdepth.sweep.compilation import compile_blocks
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import PlannedRun, longest_first

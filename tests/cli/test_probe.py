@@ -58,7 +58,7 @@ def test_runs_that_are_left_out_are_said_to_be_and_a_net_that_fails_gives_exit_c
     done = forked_command("probe", "identity", "results/exp", cwd=tmp_path)
     assert done.returncode == 1
     left_out, failed = done.stderr.splitlines()
-    assert left_out.startswith("resdepth: results/exp: runs without weights of its nets are left out (1); train them")
+    assert left_out.startswith("resdepth: results/exp: runs without weights are left out (1); train them")
     assert failed.startswith("resdepth: plain-8-s0,data.limit=128,recipe.epochs=2: failed: ")
     assert "is not a file of weights" in failed
     assert "results/exp/probes/identity/identity.csv" in done.stdout

@@ -88,8 +88,8 @@ def test_multiply_adds_and_outputs_are_those_of_the_layers():
     ("depth", "widths", "line"),
     [
         (21, [128, 256], "depth=21: a dense net has an even number of layers; nearest are 20 and 22"),
-        (4, [128, 256], "depth=4: a dense net has an even number of layers; nearest is 6"),
-        (3, [8], "depth=3: a dense net has an even number of layers; nearest is 4"),
+        (4, [128, 256], "depth=4: a dense net has an even number of layers, with 2 stages at least 6; nearest is 6"),
+        (3, [8], "depth=3: a dense net has an even number of layers, at least 4; nearest is 4"),
     ],
 )
 def test_a_depth_that_does_not_fit_is_refused_with_the_nearest(depth, widths, line):

@@ -289,9 +289,11 @@ def test_extended_nets_are_solid_and_the_others_dashed(tmp_path):
 def test_decay_is_drawn_as_means_over_blocks_and_weights_relative_to_no_decay(tmp_path):
     figure = figures("decay", decay_rows(depths=(8,)), tmp_path)["decay"]
     ratio, norm, error = figure.axes
-    assert drawn(ratio) == {f"8 layers, biases {d}": pytest.approx([0.3, 0.3]) for d in ("decay", "do not decay")}
-    assert drawn(norm)["8 layers, biases decay"] == pytest.approx([1, 0.5])
-    assert drawn(error)["8 layers, biases decay"] == [1, 1]
+    assert drawn(ratio) == {
+        f"8 layers, biases and batch norm {d}": pytest.approx([0.3, 0.3]) for d in ("decay", "do not decay")
+    }
+    assert drawn(norm)["8 layers, biases and batch norm decay"] == pytest.approx([1, 0.5])
+    assert drawn(error)["8 layers, biases and batch norm decay"] == [1, 1]
     assert [t.get_text() for t in error.get_xticklabels()] == ["0", "0.001"]
 
 
@@ -299,7 +301,7 @@ def test_a_net_without_decay_is_the_start_of_both_lines(tmp_path):
     rows = [row for row in decay_rows(depths=(8,)) if row.weight_decay or row.decay_bias]
     ratio = figures("decay", rows, tmp_path)["decay"].axes[0]
     assert {label: line.get_xdata().tolist() for label, line in lines(ratio).items()} == {
-        "8 layers, biases decay": [0, 1], "8 layers, biases do not decay": [0, 1]
+        "8 layers, biases and batch norm decay": [0, 1], "8 layers, biases and batch norm do not decay": [0, 1]
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What is said of a probe's CSV file."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -48,9 +49,9 @@ def test_gradients_at_initialisation_are_said_per_batch_norm_and_variant(tmp_pat
         *gradient_rows(1e-9, batch_norm=False),
     ]  # fmt: skip
     assert said("gradients", rows, tmp_path) == [
-        "At initialisation, with batch norm: plain-20, -110 first / last layer's gradient 2.2, 279,000 "
+        "At initialisation, with batch norm (seed 0): plain-20, -110 first / last layer's gradient 2.2, 279,000 "
         "(explodes towards the input); residual-20, -110 first / last layer's gradient 0.6, 4.4 (kept).",
-        "At initialisation, without batch norm: plain-20 first / last layer's gradient 1.0e-09 "
+        "At initialisation, without batch norm (seed 0): plain-20 first / last layer's gradient 1.0e-09 "
         "(vanishes towards the input).",
     ]
 
@@ -163,13 +164,23 @@ def test_stacks_are_said_at_their_best_rate(tmp_path):
     ]
     rows += [learn_row(108, 0.01, math.nan), learn_row(2, 0.1, 0.25, variant="residual")]
     assert said("learn-identity", rows, tmp_path) == [
-        "Error in percent of the squared input, with batch norm, each at its best rate: "
+        "Error in percent of the squared input, with batch norm, each at its best rate (seed 0): "
         "plain 0.5 % with 2 layers and 98 % with 108 layers; residual 0.25 % with 2 layers."
     ]
 
 
+def test_stacks_that_diverge_at_every_rate_are_said_to(tmp_path):
+    rows = [learn_row(2, 0.1, 9.0), learn_row(108, 0.1, math.nan), learn_row(108, 0.01, math.inf)]
+    rows += [learn_row(108, 0.1, math.nan, variant="residual")]
+    (line,) = said("learn-identity", rows, tmp_path)
+    assert line.endswith(
+        ": plain 9 % with 2 layers and diverges at every rate with 108 layers; "
+        "residual diverges at every rate with 108 layers."
+    )
+
+
 @pytest.mark.parametrize(
-    ("extended", "word"), [(12.0, "hurts"), (10.9, "no difference"), (9.1, "no difference"), (8.0, "helps")]
+    ("extended", "word"), [(12.0, "hurts"), (10.9, "no clear difference"), (9.1, "no clear difference"), (8.0, "helps")]
 )
 def test_added_layers_hurt_help_or_make_no_difference(extended, word, tmp_path):
     common = {"train_loss": 1.0}
@@ -179,9 +190,29 @@ def test_added_layers_hurt_help_or_make_no_difference(extended, word, tmp_path):
         for epoch in (0, 5)
     ]
     assert said("grow", rows, tmp_path) == [
-        "plain with batch norm, 18 layers added at initialisation: 5 further epochs later "
-        f"{extended:.1f} % against 10.0 % at 20 layers ({word})."
+        "plain with batch norm, 18 layers added at initialisation (seed 0): 5 further epochs later "
+        f"{extended:.1f} % against 10.0 % ({word}) at 20 layers."
     ]
+
+
+def grow_rows(errors, **more):
+    return [
+        GrowRow(**net(**more), train_loss=1.0, added=added, further_epoch=1, train_error=error)
+        for added, error in zip((0, 18), errors, strict=True)
+    ]
+
+
+def test_a_difference_that_not_every_seed_shows_is_not_clear(tmp_path):
+    (line,) = said("grow", [*grow_rows((10.0, 20.0)), *grow_rows((10.0, 9.5), seed=1)], tmp_path)
+    assert "14.8 % against 10.0 % (no clear difference)" in line
+    assert "(2 seeds): 1 further epoch later" in line
+
+
+def test_nets_that_diverge_with_layers_added_are_said_to(tmp_path):
+    (line,) = said("grow", [*grow_rows((10.0, math.nan)), *grow_rows((5.0, 5.0), depth=56)], tmp_path)
+    assert (
+        "diverged against 10.0 % (hurts) at 20 layers, 5.0 % against 5.0 % (no clear difference) at 56 layers" in line
+    )
 
 
 def decay_row(decay, ratio, norm, error=1.0, block=1, **more):
@@ -196,8 +227,9 @@ def test_decay_is_said_from_none_to_the_largest_that_trains(tmp_path):
         decay_row(0.1, 1e-5, 0.1, error=90.0), decay_row(1.0, 1e-9, 0.1, error=89.0),
     ]  # fmt: skip
     assert said("decay", rows, tmp_path) == [
-        "residual at 20 layers with batch norm: |F(x)|/|x| is 0.3 at decay 0 and 0.25 at 0.001, where |W| is smaller "
-        "by 75 %; at decay 0.1, 1 the net collapses: training error 89.0 to 90.0 % instead of 1.0 %."
+        "residual-20 with batch norm (seed 0): |F(x)|/|x| is 0.3 at decay 0 and 0.25 at 0.001, where |W| is 0.25 times "
+        "as large and batch norm's scale 1 instead of 1; at decay 0.1, 1 it is 1.0e-05, 1.0e-09, and the net no longer "
+        "trains (training error 89.0 to 90.0 % instead of 1.0 %)."
     ]
 
 
@@ -205,8 +237,8 @@ def test_biases_that_decay_or_not_are_told_apart(tmp_path):
     rows = [decay_row(0.0, 0.4, 8.0), decay_row(0.1, 0.2, 4.0), decay_row(0.1, 0.3, 4.0, decay_bias=False)]
     rows = [replace(row, decay_bn=row.decay_bias) for row in rows]
     not_decayed, decayed = said("decay", rows, tmp_path)
-    assert "biases do not decay: |F(x)|/|x| is 0.4 at decay 0 and 0.3 at 0.1" in not_decayed
-    assert "biases decay: |F(x)|/|x| is 0.4 at decay 0 and 0.2 at 0.1" in decayed
+    assert "do not decay (seed 0): |F(x)|/|x| is 0.4 at decay 0 and 0.3 at 0.1" in not_decayed
+    assert "batch norm decay (seed 0): |F(x)|/|x| is 0.4 at decay 0 and 0.2 at 0.1" in decayed
 
 
 def test_nets_that_start_as_the_identity_or_have_another_rate_are_not_pooled(tmp_path):
@@ -224,3 +256,21 @@ def test_nets_that_start_as_the_identity_or_have_another_rate_are_not_pooled(tmp
 )
 def test_numbers_have_three_digits(value, text):
     assert format_number(value) == text
+
+
+def test_nets_that_differ_in_a_key_without_a_column_are_not_pooled(tmp_path):
+    nets = {"a": {"model.name": "conv", "variant": "residual", "model.shortcut": "A"}}
+    nets["c"] = nets["a"] | {"model.shortcut": "C"}
+    (tmp_path / "probe.json").write_text(json.dumps({"nets": nets}))
+    rows = [*identity_rows(0.0, variant="residual", run="a"), *identity_rows(5.0, 88.0, variant="residual", run="c")]
+    exact, ruined = said("identity", rows, tmp_path)
+    assert exact.startswith("residual, model.shortcut A-20 with batch norm")
+    assert "exactly 0" in exact
+    assert ruined.startswith("residual, model.shortcut C-20 with batch norm")
+
+
+def test_a_last_layer_without_a_gradient_is_said(tmp_path):
+    rows = [replace(row, weight_gradient=0.0) if row.layer == 19 else row for row in gradient_rows(1.0)]
+    assert said("gradients", rows, tmp_path) == [
+        "At initialisation, with batch norm: the gradient of the last layer is exactly 0 in plain-20."
+    ]

@@ -125,6 +125,8 @@ def test_other_nets_of_the_same_name_and_other_options_are_refused_and_a_restart
         ConfigError, match=r"holds another net called plain-8-s0 \(model.width=4 there, 8 here\); choose"
     ):
         run(tmp_path, other)
+    with pytest.raises(ConfigError, match="holds the probe gradients; choose another --out"):
+        measure(PROBES["decay"], selection(tmp_path), {}, "resdepth", restart=False)
     with pytest.raises(ConfigError, match="was measured with other options"):
         measure(GRADIENTS, selection(tmp_path), {"x": 1}, "resdepth", restart=False)
     assert csv.read_bytes() == before

@@ -57,7 +57,7 @@ def test_where_weights_are_missing_the_message_gives_the_command_that_makes_them
     with pytest.raises(ConfigError) as error:
         select(IDENTITY, ["results/exp"], None)
     line = str(error.value)
-    assert line.startswith("results=results/exp: holds no weights of its nets; train them again with resdepth sweep")
+    assert line.startswith("results=results/exp: runs without weights are left out (2); train them with resdepth sweep")
     words = shlex.split(re.search(r"resdepth sweep (.*) --restart$", line)[1])
     assert "keep_weights=last" in words
     before = {
@@ -78,7 +78,7 @@ def test_the_command_names_all_seeds_and_depths_and_the_results_folder(elsewhere
     folders = sorted((tmp_path / "here/digits").iterdir())
     command = train_command([load_config(folder) for folder in folders], folders[0], "all")
     for word in (
-        "depth=14,8",
+        "depth=8,14",
         "seed=0,1",
         "variant=plain",
         "keep_weights=all",
@@ -94,9 +94,7 @@ def test_runs_without_weights_are_left_out_and_said_to_be(elsewhere):
     selection = select(IDENTITY, ["results/exp"], None)
     assert len(selection.nets) == 1
     (line,) = selection.problems
-    assert line.startswith(
-        "results/exp: runs without weights of its nets are left out (1); train them again with resdepth sweep depth=8"
-    )
+    assert line.startswith("results/exp: runs without weights are left out (1); train them with resdepth sweep depth=8")
     assert "variant=residual" in line
 
 
@@ -106,11 +104,73 @@ def test_a_run_that_has_not_finished_is_left_out(elsewhere, tmp_path):
         (tmp_path / "results/exp" / LABELS[0] / name).unlink()
     selection = select(IDENTITY, ["results/exp"], None)
     assert len(selection.nets) == 1
-    assert selection.problems == (
-        f"results/exp/{LABELS[0]}: left out, it has not finished and has no weights of its nets",
-    )
+    assert selection.problems == (f"results/exp/{LABELS[0]}: has not finished; left out, without weights",)
 
 
 def test_a_device_may_be_set_for_trained_nets(elsewhere):
     train("last")
     assert {net.config.device for net in select(IDENTITY, ["results/exp", "device=cpu"], None).nets} == {"cpu"}
+
+
+def test_the_command_names_every_value_of_a_key_that_differs_the_default_included(elsewhere, tmp_path):
+    words = ("model.batch_norm=true,false", "recipe.weight_decay=0,1e-4", "model.shortcut=A,C")
+    train_here("depth=8", *words, "name=exp", *TINY)
+    folders = sorted((tmp_path / "results/exp").iterdir())
+    command = train_command([load_config(f) for f in folders], folders[0].relative_to(tmp_path), "last")
+    again = shlex.split(command)[2:-1]
+    assert {run.directory.name for run in make_plan([*again, "device=cpu"]).runs} >= {f.name for f in folders}
+    assert "model.batch_norm=" in command
+    assert "model.width=" not in command
+
+
+def test_each_experiment_has_a_command_of_its_own_and_published_results_another_name(elsewhere):
+    train("none")
+    train("none", "model=dense", "name=other")
+    with pytest.raises(ConfigError):
+        select(IDENTITY, ["results"], None)
+    train("last", "name=third")
+    problems = select(IDENTITY, ["results"], None).problems
+    assert [line.partition(":")[0] for line in problems] == ["results/exp", "results/other"]
+    assert "model=dense" in problems[1]
+    assert "model=dense" not in problems[0]
+
+
+def test_published_results_are_trained_again_under_another_name(tmp_path):
+    from support.commands import ROOT
+
+    folder = ROOT / "results/published/digits/plain-8-s0"
+    command = train_command([load_config(folder)], folder, "last")
+    assert "name=digits_again" in command
+    assert "--restart" not in command
+    assert "results=" not in command
+
+
+def test_a_half_trained_run_is_measured_and_said_to_be(elsewhere, tmp_path):
+    train("all")
+    (tmp_path / "results/exp" / LABELS[0] / "outcome.json").unlink()
+    selection = select(IDENTITY, ["results/exp"], None)
+    assert len(selection.nets) == 2
+    assert selection.problems == (f"results/exp/{LABELS[0]}: has not finished; measured up to epoch 2",)
+
+
+def test_a_diverged_run_is_measured_at_its_initialisation_alone(elsewhere, tmp_path):
+    import json
+
+    train("none", "variant=plain")
+    path = tmp_path / "results/exp" / LABELS[0] / "outcome.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"state": "diverged"}))
+    assert keys(select(GRADIENTS, ["results/exp"], None)) == [(LABELS[0], 0)]
+    with pytest.raises(ConfigError, match=r"left out, it diverged"):
+        select(IDENTITY, ["results/exp"], None)
+
+
+def test_an_epoch_that_the_runs_do_not_have_is_refused(elsewhere):
+    train("all")
+    assert {epoch for _, epoch in keys(select(PROBES["grow"], ["results/exp"], None, epoch=1))} == {1}
+    with pytest.raises(ConfigError, match=r"--epoch=9: these runs have 2 epochs"):
+        select(PROBES["grow"], ["results/exp"], None, epoch=9)
+
+
+def test_the_folder_of_one_run_is_a_folder_though_its_name_has_an_equals_sign(elsewhere):
+    train("last")
+    assert keys(select(IDENTITY, [f"results/exp/{LABELS[0]}"], None)) == [(LABELS[0], 2)]

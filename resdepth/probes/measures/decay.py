@@ -19,8 +19,8 @@ def measure(probed: ProbedNet, data: DeviceData) -> Iterator[DecayRow]:
     """Yield a row per block, in evaluation mode.
 
     |F(x)| / |x| is the norm of z[l+2] over that of the shortcut's output, of each image; NaN where a plain net's block
-    changes the shape. Under batch norm the size of W cancels out (van Laarhoven 2017), so that decay of W cannot
-    change F; decay of batch norm's scale can.
+    changes the shape. Under batch norm the size of W cancels out: its decay cannot shrink F directly, but
+    changes the effective learning rate (van Laarhoven 2017); decay of batch norm's scale can shrink F.
     """
     net, recipe = probed.build(data).eval(), probed.config.recipe
     images, labels = sample(data, _IMAGES)

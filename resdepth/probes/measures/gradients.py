@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from resdepth.data.device_data import DeviceData
+from resdepth.models.batch_norm import BatchNorm
 from resdepth.models.net import Net
 from resdepth.probes.nets import ProbedNet, sample
 from resdepth.probes.rows import GradientRow
@@ -46,11 +47,17 @@ def measure(probed: ProbedNet, data: DeviceData) -> list[GradientRow]:
 def _directed_gradients(net: Net, images: Tensor) -> list[Tensor]:
     """Return the gradients of one direction of the logits with respect to images and layers' outputs.
 
-    (2N, ...) each: of the N images, and of the points a tenth of the way from each to the next.
+    (2N, ...) each: of the N images, and of the points a tenth of the way from each to the next. Batch norm uses the
+    statistics of the N images as constants: through a batch's own statistics the gradients of its images sum to zero.
     """
+    for module in net.modules():
+        if isinstance(module, BatchNorm):
+            module.momentum = 1.0
+    with torch.no_grad():
+        net.train()(images)
     near = images + _STEP * (images.roll(1, dims=0) - images)
     both = torch.cat([images, near]).requires_grad_()
-    outputs = [output for _, output in net.trace(both)]
+    outputs = [output for _, output in net.eval().trace(both)]
     direction = torch.randn(outputs[-1].shape[1], generator=torch.Generator().manual_seed(0)).to(images.device)
     return [*torch.autograd.grad((outputs[-1] @ direction).sum(), [both, *outputs])]
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from resdepth.config.schema import PUBLISHED
-from resdepth.errors import ConfigError
+from resdepth.errors import ConfigError, RecordError
 from resdepth.probes.report.findings import findings
+from resdepth.probes.report.table import SETTINGS
 from resdepth.probes.rows import PROBES
 
-SETTINGS = "probe.json"
 _HEADER = ("the lecture's claim", "command", "files", "found")
 
 
@@ -40,7 +40,11 @@ def _row(name: str, csv: Path) -> str:
         commands = []
     figures = sorted(csv.parent.glob(f"{name}*.png"))
     links = [f"[{path.name}]({path.as_posix()})" for path in (csv, *figures)]
-    cells = ([f"`{command}`" for command in commands], links, findings(name, csv))
+    try:
+        found = findings(name, csv)
+    except RecordError as error:
+        found = [str(error)]
+    cells = ([f"`{command}`" for command in commands], links, found)
     return _join([PROBES[name].claim, *map("<br>".join, cells)])
 
 

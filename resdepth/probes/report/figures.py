@@ -178,11 +178,13 @@ def _draw_decay(csv: Path) -> Iterator[tuple[str, Figure]]:
         panel.axes.set_xticks(range(len(decays)), [f"{decay:g}" for decay in decays])
         if panel.measure == "error":
             panel.axes.set_ylim(-4, 104)
-    for measure in measures[:2]:
-        set_zero_axis([panel.axes for panel in panels if panel.measure == measure], rows[measure])
+    set_zero_axis([panel.axes for panel in panels if panel.measure == "branch_ratio"], rows.branch_ratio)
+    for panel in panels:
+        if panel.measure == "weight_share":
+            panel.axes.set_ylim(0, 1.08 * max(1.0, rows.weight_share.max()))
     labels = {
         "branch_ratio": "|F(x)| / |x|",
-        "weight_share": "|W| (no\ndecay: 1)",
+        "weight_share": "|W| / |W| at\nleast decay",
         "error": "training\nerror (%)",
     }
     label_edges(panels, "weight decay", labels)

@@ -13,6 +13,7 @@ from resdepth.probes.report.table import (
     after_training,
     at_initialisation,
     best_rates,
+    count,
     count_seeds,
     decay_means,
     describe_decay,
@@ -71,7 +72,11 @@ def _gradients(rows: pd.DataFrame) -> Iterator[str]:
     for stage in (start, trained):
         for setting, part in gradient_sizes(stage).groupby("setting", observed=True):
             said = "; ".join(_describe_gradient(str(net), each) for net, each in part.groupby("net", observed=True))
-            yield f"{describe_epoch(stage)}, {setting}: {said}."
+            yield f"{describe_epoch(stage)}, {setting} ({count_seeds(part)}): {said}."
+        dead = stage[(stage.layer == stage.depth - 1) & (stage.weight_gradient == 0)]
+        for setting, part in dead.groupby("setting", observed=True):
+            nets = ", ".join(f"{net}-{depth}" for net, depth in sorted(set(zip(part.net, part.depth, strict=True))))
+            yield f"{describe_epoch(stage)}, {setting}: the gradient of the last layer is exactly 0 in {nets}."
     image = start[start.layer == 0]
     for setting, part in image.dropna(subset=["neighbour_correlation"]).groupby("setting", observed=True):
         cosines = _per_net(part, "neighbour_correlation", lambda values: values.mean(), lambda _: "")
@@ -108,56 +113,75 @@ def _identity(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _learn_identity(rows: pd.DataFrame) -> Iterator[str]:
-    rows = best_rates(rows)
+    best = best_rates(rows)
     for setting, part in rows.groupby("setting", observed=True):
         nets = []
         for net, each in part.groupby("net", observed=True):
-            errors = each.groupby("layers").error.mean()
-            ends = [f"{format_number(errors[k])} % with {k} layers" for k in dict.fromkeys(errors.index[[0, -1]])]
+            errors = best[(best.setting == setting) & (best.net == net)].groupby("layers").error.mean()
+            ends = (
+                [f"{format_number(errors[k])} % with {k} layers" for k in dict.fromkeys(errors.index[[0, -1]])]
+                if len(errors)
+                else []
+            )
+            lost = sorted(set(each.layers) - set(errors.index))
+            ends += [f"diverges at every rate with {_join(lost)} layers"] if lost else []
             nets.append(f"{net} {' and '.join(ends)}")
-        yield f"Error in percent of the squared input, {setting}, each at its best rate: {'; '.join(nets)}."
+        seeds = count_seeds(part)
+        yield f"Error in percent of the squared input, {setting}, each at its best rate ({seeds}): {'; '.join(nets)}."
 
 
 def _grow(rows: pd.DataFrame) -> Iterator[str]:
     last = rows.further_epoch.max()
-    rows = rows[rows.further_epoch == last]
-    errors = rows.groupby(["setting", "net", "depth", "added"], observed=True).train_error.mean()
-    for (setting, net), part in errors.groupby(["setting", "net"], observed=True):
-        for added in sorted({key[-1] for key in part.index} - {0}):
-            ends = []
-            for depth in sorted({key[2] for key in part.index}):
-                pair = [part.get((setting, net, depth, layers), math.nan) for layers in (added, 0)]
-                difference = pair[0] - pair[1]
-                if math.isfinite(pair[1]) and not math.isfinite(pair[0]):
-                    ends.append(f"diverged against {pair[1]:.1f} % at {depth} layers (hurts)")
-                elif math.isfinite(difference):
-                    word = "no difference" if abs(difference) < _SAME else "hurts" if difference > 0 else "helps"
-                    ends.append(f"{pair[0]:.1f} % against {pair[1]:.1f} % at {depth} layers ({word})")
-            if ends:
-                epochs = f"{last} further epochs"
-                start = describe_epoch(rows).lower()
-                yield f"{net} {setting}, {added} layers added {start}: {epochs} later {', '.join(ends)}."
+    keys = ["setting", "net", "depth", "seed"]
+    ends = rows[rows.further_epoch == last].pivot_table("train_error", keys, "added", observed=True)
+    for (setting, net), part in rows.groupby(["setting", "net"], observed=True):
+        for added in sorted(set(part.added) - {0}):
+            said = []
+            for depth in sorted(set(part.depth)):
+                here = [key for key in ends.index if key[:3] == (setting, net, depth)]
+                errors = ends.loc[here].reindex(columns=[added, 0])
+                if len(errors) and errors[0].notna().any():
+                    said.append(f"{_compare(errors[added], errors[0])} at {depth} layers")
+            if said:
+                start, epochs = describe_epoch(rows).lower(), count(last, "further epoch")
+                what = f"{net} {setting}, {added} layers added {start} ({count_seeds(part)})"
+                yield f"{what}: {epochs} later {', '.join(said)}."
+
+
+def _compare(extended: "pd.Series[float]", alone: "pd.Series[float]") -> str:
+    """Say what added layers do: hurt or help where the mean changes by a point and every seed goes the same way."""
+    if extended.isna().any():
+        return f"diverged against {alone.mean():.1f} % (hurts)"
+    change = extended - alone
+    is_clear = abs(change.mean()) >= _SAME and ((change > 0).all() or (change < 0).all())
+    word = ("hurts" if change.mean() > 0 else "helps") if is_clear else "no clear difference"
+    return f"{extended.mean():.1f} % against {alone.mean():.1f} % ({word})"
 
 
 def _decay(rows: pd.DataFrame) -> Iterator[str]:
     means = decay_means(rows).dropna(subset=["branch_ratio", "error"])
     flags = ["decay_bias", "decay_bn"]
     several = len(means[flags].drop_duplicates()) > 1
-    for (setting, net, *chosen), part in means.groupby(["setting", "net", *flags], observed=True):
+    for (setting, net, depth, *chosen), part in means.groupby(["setting", "net", "depth", *flags], observed=True):
         choice = f", {describe_decay(*map(bool, chosen))}" if several else ""
-        table = part.groupby(["weight_decay", "depth"])[["branch_ratio", "weight_share", "error"]].mean().unstack()
-        is_collapsed = (table["error"] - table["error"].iloc[0] >= _COLLAPSE).any(axis=1)
-        trained = table[~is_collapsed]
+        table = part.groupby("weight_decay")[["branch_ratio", "weight_share", "bn_scale", "error"]].mean()
+        is_collapsed = table.error - table.error.iloc[0] >= _COLLAPSE
+        trained, collapsed = table[~is_collapsed], table[is_collapsed]
         first, last = trained.iloc[0], trained.iloc[-1]
-        ends = [", ".join(map(format_number, end["branch_ratio"])) for end in (first, last)]
-        shrunk = ", ".join(f"{100 * (1 - share):.0f}" for share in last["weight_share"])
-        layers = f"{net} at {_join(first['branch_ratio'].index)} layers {setting}{choice}"
-        line = f"{layers}: |F(x)|/|x| is {ends[0]} at decay {first.name:g}"
-        line += f" and {ends[1]} at {last.name:g}, where |W| is smaller by {shrunk} %" if len(trained) > 1 else ""
-        collapsed = table[is_collapsed]
+        line = (
+            f"{net}-{depth} {setting}{choice} ({count_seeds(part)}): |F(x)|/|x| is {format_number(first.branch_ratio)}"
+        )
+        line += f" at decay {first.name:g}"
+        if len(trained) > 1:
+            shrunk = f"where |W| is {last.weight_share:.2f} times as large"
+            line += f" and {format_number(last.branch_ratio)} at {last.name:g}, {shrunk}"
+            scales = f"batch norm's scale {format_number(last.bn_scale)} instead of {format_number(first.bn_scale)}"
+            line += "" if math.isnan(last.bn_scale) else f" and {scales}"
         if len(collapsed):
-            before, after = (_range(each["error"].to_numpy()) for each in (trained, collapsed))
-            line += f"; at decay {_join(collapsed.index)} the net collapses: training error {after} instead of {before}"
+            ratios = ", ".join(map(format_number, collapsed.branch_ratio))
+            before, after = (_range(each.error.to_numpy()) for each in (trained, collapsed))
+            line += f"; at decay {_join(collapsed.index)} it is {ratios}, and the net no longer trains"
+            line += f" (training error {after} instead of {before})"
         yield f"{line}."
 
 

@@ -1,7 +1,10 @@
 """A probe's CSV file as a table, and the means that its figures and sentences are made from. Needs no torch."""
 
+import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +18,12 @@ from resdepth.variants import VARIANTS
 _RATIO, _GROWTH = 10.0, 100.0
 KEPT = "kept"
 _NET = ["model", "setting", "net", "depth"]
+# Keys of the configuration that every probe's columns hold, or that follow from them.
+_IN_COLUMNS = (
+    *("variant", "depth", "seed", "data.source", "model.name", "model.architecture", "model.batch_norm"),
+    *("model.zero_init_residual", "recipe.lr", "recipe.name"),
+)
+SETTINGS = "probe.json"
 BLOCKS = {"zero": "blocks of zero weights", "dirac": "identity layers"}
 
 
@@ -36,7 +45,9 @@ def load(csv: Path, *, by_rate: bool) -> pd.DataFrame:
     if by_rate and rows.groupby(["model", names, "depth", "batch_norm"]).lr.nunique().max() > 1:
         names = names + ", rate " + rows.lr.map("{:g}".format)
     if "further_epoch" in rows and rows.groupby("run").epoch.nunique().max() > 1:
-        names = names + ", after " + rows.epoch.map("{} epochs".format)
+        names = names + rows.epoch.map(lambda epoch: f", after {count(epoch, 'epoch')}")
+    others = _other_differences(csv.parent / SETTINGS, rows.columns)
+    names = names + rows.run.map(lambda run: others.get(run, ""))
     order = [name for variant in variants_in(rows) for name in sorted(set(names[rows.variant == variant]))]
     settings = rows.batch_norm.map({True: "with batch norm", False: "without batch norm"})
     if "kind" in rows:
@@ -45,6 +56,32 @@ def load(csv: Path, *, by_rate: bool) -> pd.DataFrame:
         net=pd.Categorical(names, order, ordered=True),
         setting=pd.Categorical(settings, ["with batch norm", "without batch norm"], ordered=True),
     )
+
+
+def _other_differences(settings: Path, columns: Iterable[str]) -> dict[str, str]:
+    """Return for each run what distinguishes it from others of its model and variant, besides the CSV's columns.
+
+    As ", model.shortcut B"; nothing without the file of settings.
+    """
+    try:
+        nets: dict[str, dict[str, Any]] = json.loads(settings.read_text(encoding="utf-8"))["nets"]
+        kinds = {run: (str(keys.get("model.name")), str(keys.get("variant"))) for run, keys in nets.items()}
+        values: dict[tuple[object, ...], set[str]] = {}
+        for run, keys in nets.items():
+            for key, value in keys.items():
+                values.setdefault((kinds[run], key), set()).add(str(value))
+        own = {*_IN_COLUMNS, *(f"recipe.{name}" for name in columns)}
+        return {
+            run: "".join(f", {k} {v}" for k, v in keys.items() if k not in own and len(values[kinds[run], k]) > 1)
+            for run, keys in nets.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def count(number: int, noun: str) -> str:
+    """Return "1 epoch", "2 epochs"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _has_shortcut(variant: str) -> bool:
@@ -122,7 +159,11 @@ def decay_means(rows: pd.DataFrame) -> pd.DataFrame:
 
     Without decay, whether biases decay makes no difference: those nets are in the rows of either choice.
     """
-    net, choice, measures = [*_NET, "seed"], ["decay_bias", "decay_bn"], ["branch_ratio", "weight_norm", "error"]
+    net, choice, measures = (
+        [*_NET, "seed"],
+        ["decay_bias", "decay_bn"],
+        ["branch_ratio", "weight_norm", "bn_scale", "error"],
+    )
     means = after_training(rows).groupby([*net, *choice, "weight_decay"], observed=True)[measures].mean().reset_index()
     choices = means.loc[means.weight_decay > 0, choice].drop_duplicates()
     choices = choices if len(choices) else means[choice].drop_duplicates().head(1)
@@ -136,7 +177,7 @@ def decay_means(rows: pd.DataFrame) -> pd.DataFrame:
 def describe_decay(decay_bias: bool, decay_bn: bool) -> str:
     """Say which parameters besides the weights decay."""
     if decay_bias == decay_bn:
-        return "biases decay" if decay_bias else "biases do not decay"
+        return "biases and batch norm decay" if decay_bias else "biases and batch norm do not decay"
     return "biases decay, batch norm does not" if decay_bias else "batch norm decays, biases do not"
 
 
@@ -149,5 +190,5 @@ def count_seeds(rows: pd.DataFrame) -> str:
 def describe_epoch(rows: pd.DataFrame) -> str:
     """Return "At initialisation", or "After 20 epochs"."""
     epochs = sorted(set(rows.epoch))
-    words = f"{epochs[0]} to {epochs[-1]} epochs" if len(epochs) > 1 else f"{epochs[0]} epoch{'s'[: epochs[0] > 1]}"
+    words = f"{epochs[0]} to {epochs[-1]} epochs" if len(epochs) > 1 else count(epochs[0], "epoch")
     return "At initialisation" if epochs == [0] else f"After {words}"

@@ -33,7 +33,11 @@ def test_it_is_refused(prepare, words, line, refuse):
 
 @cases(
     (put("results/x.txt"), ["probe", "identity", "results"], "results=results: contains no runs; make some with"),
-    (PUBLISHED_RUN, ["probe", "identity", "results"], "results=results: holds no weights of its nets; train them"),
+    (
+        PUBLISHED_RUN,
+        ["probe", "identity", "results"],
+        "results=results: runs without weights are left out (1); train them",
+    ),
     (PUBLISHED_RUN, ["probe", "decay", "results", "depth=20"], "depth=20: cannot be changed in trained nets; only"),
     (PUBLISHED_RUN, ["probe", "decay", "results", "device=gpu"], "device='gpu': choose auto, cpu"),
     (PUBLISHED_RUN, ["probe", "decay", "results", "data.download=x"], "data.download=x: needs true or false"),
@@ -45,7 +49,7 @@ def test_it_is_refused(prepare, words, line, refuse):
     (
         both(PUBLISHED_RUN, put("results/digits/plain-8-s0/weights/epoch-x.safetensors")),
         ["probe", "gradients", "results"],
-        "results=results: holds no weights of its nets",
+        "results=results: runs without weights are left out (1)",
     ),
     (put("out/mine.txt"), ["probe", "gradients", "depth=8", "--out", "out"], "--out=out: exists and is not a probe"),
     (put("out"), ["probe", "gradients", "depth=8", "--out", "out"], "--out=out: exists and is not a probe"),

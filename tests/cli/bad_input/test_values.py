@@ -9,7 +9,7 @@ VALUES = {
     "depth=-20": "depth=-20: a conv net has 6n+2 layers",
     "depth=20,21": "depth=21: a conv net has 6n+2 layers",
     "model=dense depth=21": "depth=21: a dense net has an even number of layers; nearest are 20 and 22",
-    "model=dense depth=4": "depth=4: a dense net has an even number of layers; nearest is 6",
+    "model=dense depth=4": "depth=4: a dense net has an even number of layers, with 2 stages at least 6; nearest is 6",
     "model=dense model.width=32": "model.width=32: is for conv nets; for dense nets set model.widths=[128,256]",
     "model=dense model.downsample=max": "model.downsample=max: is for conv nets; leave it out",
     "model=dense model.widths=[]": "model.widths=[]: needs a list of 1 to 16 whole numbers",
