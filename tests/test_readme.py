@@ -17,7 +17,7 @@ from resdepth.results.metrics import EpochRecord
 from resdepth.sweep.plan import make_plan
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"<!-- resdepth (.*?) -->\n```\n(.*?)```", README, re.DOTALL)
+BLOCKS = re.findall(r"<!-- resdepth ([^\n]*?) -->\n```\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize(("words", "block"), BLOCKS, ids=[words for words, _ in BLOCKS])

@@ -54,7 +54,7 @@ def identity(
     blocks: Annotated[str, Option(help="Numbers of blocks to insert at each place.")] = "1,10",
 ) -> None:  # fmt: skip
     words = blocks.split(",")
-    if not all(word.isdecimal() and 1 <= int(word) <= 1000 for word in words):
+    if not all(word.isdecimal() and len(word) < 5 and 1 <= int(word) <= 1000 for word in words):
         raise ConfigError("--blocks", blocks, "needs whole numbers from 1 to 1,000, such as 1,10")
     options = {"blocks": sorted({int(word) for word in words})}
     _run("identity", targets, out, formats, config_dir, options, restart=restart, quiet=quiet)
@@ -78,7 +78,7 @@ def grow(
 ) -> None:  # fmt: skip
     _require("--blocks", blocks, 1, 1000)
     _require("--epochs", epochs, 1, 10**6)
-    _require("--epoch", epoch or 1, 1, 10**6)
+    _require("--epoch", 1 if epoch is None else epoch, 1, 10**6)
     options = {"blocks": blocks, "epochs": epochs}
     _run("grow", targets, out, formats, config_dir, options, restart=restart, quiet=quiet, epoch=epoch)
 

@@ -17,7 +17,7 @@ EXECUTION_KEYS = frozenset(_EXECUTION)
 # Keys without a meaning for a variant without a shortcut, which do not tell such runs apart.
 SHORTCUT_KEYS = ("model.shortcut", "model.zero_init_residual")
 # Keys of the other architectures.
-_FOREIGN = {"conv": ("model.widths",), "dense": ("model.width", "model.downsample")}
+FOREIGN_KEYS = {"conv": ("model.widths",), "dense": ("model.width", "model.downsample")}
 
 
 def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -49,5 +49,5 @@ def run_identity(config: RunConfig) -> dict[str, Any]:
 def unused_keys(config: RunConfig) -> frozenset[str]:
     """Return the keys without a meaning for this run's variant and architecture."""
     return frozenset(
-        (() if VARIANTS[config.variant].has_shortcut else SHORTCUT_KEYS) + _FOREIGN[config.model.architecture]
+        (() if VARIANTS[config.variant].has_shortcut else SHORTCUT_KEYS) + FOREIGN_KEYS[config.model.architecture]
     )

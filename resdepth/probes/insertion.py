@@ -1,6 +1,7 @@
 """Blocks that leave a net's function as it is, to be inserted into it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -86,7 +87,8 @@ def grow(net: Net, count: int, make: Callable[[int, int], Block]) -> None:
 
 
 def make_block(model: ModelConfig, variant: str, width: int) -> Block:
-    """Return a block of constant width, as PyTorch initialises it."""
+    """Return a block of constant width, as PyTorch initialises it; its shortcut is the identity, also with option C."""
+    model = replace(model, shortcut="A")
     if model.architecture == "dense":
         return dense_block(width, width, model, VARIANTS[variant])
     return conv_block(width, width, 1, model, VARIANTS[variant])

@@ -6,6 +6,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from resdepth.probes.rows import PROBES, NetRow, Probe
 from resdepth.probes.selection import Selection
 from resdepth.results import environment, rows
 from resdepth.results.atomic import PART, atomic_write_text
-from resdepth.results.run_directory import LOCK, RunLockedError, locked, set_aside
+from resdepth.results.run_directory import LOCK, RunLockedError, describe_differences, locked, set_aside
+from resdepth.sweep.plan import RunSpec
 from resdepth.sweep.processes import Ended, call_in_processes
 
 # What a probe leaves that is killed before its settings are written.
@@ -51,12 +53,10 @@ class ProbeFile:
     def register(self, nets: Sequence[ProbedNet], command: str) -> None:
         """Note the nets' configurations. Raises ConfigError where the file holds others of the same label."""
         for net in nets:
-            there, here = self._nets.get(net.label), run_identity(net.config)
-            if there is not None and there != here:
-                key = next(key for key in here if there.get(key) != here[key])
-                difference = f"{key}={there.get(key)} there, {here[key]} here"
+            difference = describe_differences(self._nets.get(net.label, run_identity(net.config)), net.config)
+            if difference:
                 self._refuse(f"holds another net called {net.label} ({difference})")
-            self._nets[net.label] = here
+            self._nets[net.label] = run_identity(net.config)
         self._commands = list(dict.fromkeys([*self._commands, command])) if self._rows else [command]
 
     def add(self, net: ProbedNet, found: list[NetRow]) -> None:
@@ -88,7 +88,7 @@ class ProbeFile:
         try:
             there = json.loads(self._settings.read_text(encoding="utf-8"))
             self._nets = {label: {**there["all_nets"], **keys} for label, keys in there["nets"].items()}
-            name, options, self._commands = there["probe"], there["options"], list(there["commands"])
+            name, options, self._commands = there["probe"], dict(there["options"]), [str(c) for c in there["commands"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._refuse("holds a damaged probe.json")
         if name != self._probe.name:
@@ -98,6 +98,8 @@ class ProbeFile:
             self._refuse(f"was measured with other options ({words})")
         if self.path.exists():
             for row in rows.read(self.path, self._probe.row):
+                if row.run not in self._nets:
+                    self._refuse(f"holds rows of a net that {SETTINGS} does not name ({row.run})")
                 self._rows.setdefault((row.run, row.epoch), []).append(row)
 
     def _refuse(self, problem: str) -> None:
@@ -118,10 +120,11 @@ def measure(
     `on_net` is called after each net. With `restart`, an earlier measurement is kept in .aside.
     """
     folder, failures = selection.folder, list[str]()
-    if restart or any(net not in ProbeFile(folder, probe, options) for net in selection.nets):
+    known = None if restart else ProbeFile(folder, probe, options)
+    if known is None or any(net not in known for net in selection.nets):
         _require_data(selection.nets)
-    _make_folder(folder, restart=restart)
     try:
+        _make_folder(folder, restart=restart)
         with locked(folder):
             file = ProbeFile(folder, probe, options)
             file.register(selection.nets, command)
@@ -129,7 +132,9 @@ def measure(
             file.write()
             pending = [net for net in selection.nets if net not in file]
             if pending:
-                environment.write(folder, devices.resolve(pending[0].config.device), is_continued=file.path.exists())
+                with _threads(pending):
+                    device = devices.resolve(pending[0].config.device)
+                    environment.write(folder, device, is_continued=file.path.exists())
             try:
                 with contextlib.closing(_results(probe, pending, options)) as results:
                     for net, found in results:
@@ -154,10 +159,13 @@ def _results(
         batches.setdefault(net.label, []).append(net)
     is_on_cpu = bool(nets) and devices.resolve(nets[0].config.device).type == "cpu"
     if not (is_on_cpu and cores() > 1 and len(batches) > 1):
-        yield from ((net, _rows_of(probe, net, options)) for net in nets)
+        for net in nets:
+            with _threads(nets):
+                found = _rows_of(probe, net, options)
+            yield net, found
         return
     waiting = [list(batch) for batch in batches.values()]
-    tasks = ((probe.name, batch, options, sources.load(batch[0].config.data)) for batch in list(map(list, waiting)))
+    tasks = ((probe.name, batch, options, sources.load(batch[0].config.data)) for batch in batches.values())
     with contextlib.closing(call_in_processes(_measure_batch, tasks, cores())) as messages:
         for number, message in messages:
             if isinstance(message, Ended):
@@ -166,13 +174,19 @@ def _results(
                 yield waiting[number].pop(0), message
 
 
+def _threads(nets: Sequence[ProbedNet]) -> AbstractContextManager[None]:
+    """Return a context with one thread on a CPU: the numbers do not depend on how many nets are left to measure."""
+    return devices.threads(1 if devices.resolve(nets[0].config.device).type == "cpu" else None)
+
+
 def _measure_batch(
     name: str, nets: Sequence[ProbedNet], options: dict[str, Any], data: Dataset, connection: Connection
 ) -> None:
     """Measure the nets of one run and send the rows of each; what a process does."""
     sources.preload(nets[0].config.data, data)
-    for net in nets:
-        connection.send(_rows_of(PROBES[name], net, options))
+    with contextlib.suppress(OSError):  # the program has ended
+        for net in nets:
+            connection.send(_rows_of(PROBES[name], net, options))
 
 
 def _rows_of(probe: Probe, net: ProbedNet, options: dict[str, Any]) -> list[NetRow] | str:
@@ -191,8 +205,13 @@ def _rows_of(probe: Probe, net: ProbedNet, options: dict[str, Any]) -> list[NetR
 def _require_data(nets: Sequence[ProbedNet]) -> None:
     """Check device and data. Raises ConfigError, also where data are not those that the nets were trained on."""
     for config in {repr((net.config.device, net.config.data)): net.config for net in nets}.values():
-        devices.resolve(config.device)
+        device = devices.resolve(config.device)
         sources.load(config.data)
+        for net in nets:
+            if net.config.data == config.data:
+                RunSpec(net.config, sources.shape(config.data)).require_memory(
+                    devices.memory_bytes(device), "this device has"
+                )
         if sources.fingerprint(config.data) != config.data.fingerprint:
             remedy = "holds other images than the nets were trained on; name the same data with data.path="
             raise ConfigError("data.path", config.data.path, remedy)
@@ -203,6 +222,8 @@ def _make_folder(folder: Path, *, restart: bool) -> None:
     try:
         if (folder / SETTINGS).is_file():
             if restart:
+                with locked(folder):
+                    pass
                 set_aside(folder)
         elif folder.exists() and (not folder.is_dir() or any(f.name not in _LEFTOVERS for f in folder.iterdir())):
             raise ConfigError("--out", folder, "exists and is not a probe's folder; choose another --out")

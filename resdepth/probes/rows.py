@@ -1,7 +1,6 @@
 """The probes and the columns of their CSV files: a frozen dataclass for each. Standard library only."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from resdepth.results.rows import column
 
@@ -52,7 +51,7 @@ class LearnIdentityRow(NetRow):
     """A stack of layers trained to reproduce its input."""
 
     layers: int = column("layers of the stack: the depth without the first layer and the classifier", "layers")
-    error_before: float = column("squared error at initialisation, in percent of the squared input", "percent")
+    error_before: float = column("squared error of the first minibatch, in percent of the squared input", "percent")
     error: float = column("the same over the last epoch's minibatches; an output of zero has 100", "percent")
 
 
@@ -86,8 +85,7 @@ class Probe:
     """A probe: its name and title, the lecture's claim, what is measured, where that is from, the columns of its CSV.
 
     With `needs_weights`, it measures trained nets alone, not nets at initialisation; with `takes_pixels`, it gets
-    images from 0 to 1 without augmentation. `options` are its settings, with their defaults: they are kept beside the
-    CSV, and another choice is another measurement.
+    images from 0 to 1 without augmentation.
     """
 
     name: str
@@ -97,7 +95,6 @@ class Probe:
     source: str
     row: type[NetRow]
     needs_weights: bool
-    options: dict[str, Any]
     takes_pixels: bool = False
 
     @property
@@ -115,7 +112,6 @@ _PROBES = (
         "Glorot & Bengio 2010; Balduzzi et al. 2017; Yang et al. 2019",
         GradientRow,
         needs_weights=False,
-        options={},
     ),
     Probe(
         "identity",
@@ -125,7 +121,6 @@ _PROBES = (
         "He et al. 2015, sections 1 and 3.1",
         IdentityRow,
         needs_weights=True,
-        options={"blocks": [1, 10]},
     ),
     Probe(
         "learn-identity",
@@ -135,7 +130,6 @@ _PROBES = (
         "He et al. 2015, section 3.1; Hardt & Ma 2017",
         LearnIdentityRow,
         needs_weights=False,
-        options={},
         takes_pixels=True,
     ),
     Probe(
@@ -146,7 +140,6 @@ _PROBES = (
         "He et al. 2015, section 1; Chen et al. 2016 (Net2Net)",
         GrowRow,
         needs_weights=True,
-        options={"blocks": 9, "epochs": 3},
     ),
     Probe(
         "decay",
@@ -156,7 +149,6 @@ _PROBES = (
         "van Laarhoven 2017; De & Smith 2020",
         DecayRow,
         needs_weights=True,
-        options={},
     ),
 )
 PROBES: dict[str, Probe] = {probe.name: probe for probe in _PROBES}

@@ -81,10 +81,9 @@ def _select_trained(probe: Probe, root: Path, overrides: Sequence[str], *, every
     longest = max(config.recipe.epochs or epoch or 0 for config in configs.values())
     if epoch is not None and epoch > longest:
         raise ConfigError("--epoch", epoch, f"these runs have {longest} epochs; choose one of them")
-    several = len({folder.parent for folder in runs}) > 1
     nets, missing, problems = list[ProbedNet](), list[Path](), list[str]()
     for folder, config in configs.items():
-        label = folder.relative_to(root).as_posix() if several else folder.name
+        label = folder.name if folder == root else folder.relative_to(root).as_posix()
         files, outcome = _weights(folder), read_outcome(folder)
         epochs = _epochs(probe, list(files), every, epoch)
         if outcome is not None and outcome.state == "diverged":

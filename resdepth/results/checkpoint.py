@@ -125,11 +125,13 @@ def load_weights(path: Path, config: RunConfig) -> dict[str, Tensor]:
     remedy = "remove it, and train its run again with keep_weights=last --restart"
     try:
         with safe_open(path, framework="pt") as file:
-            there = json.loads((file.metadata() or {})["resdepth"])["identity"]
+            metadata = json.loads((file.metadata() or {})["resdepth"])
+            there = metadata["identity"]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         difference = describe_differences(there, config)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}: is not a file of weights ({type(error).__name__}); {remedy}") from error
-    if difference:
+    if difference or path != weights_path(path.parent.parent, metadata.get("epoch")):
+        difference = difference or f"of epoch {metadata.get('epoch')}"
         raise RecordError(f"{path}: is of another run ({difference}); {remedy}")
     return tensors

@@ -20,12 +20,13 @@ import yaml
 from filelock import FileLock, Timeout
 
 from resdepth.config.checks import expand_path
-from resdepth.config.keys import EXECUTION_KEYS, flatten, run_identity, unused_keys
+from resdepth.config.keys import EXECUTION_KEYS, FOREIGN_KEYS, SHORTCUT_KEYS, flatten, run_identity, unused_keys
 from resdepth.config.schema import DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError, RecordError, RunError
 from resdepth.results.atomic import PART, atomic_write_text
 from resdepth.results.metrics import METRICS, read_columns
 from resdepth.results.outcome import OUTCOME, Outcome, read_outcome
+from resdepth.variants import VARIANTS
 
 CONFIG, FAILURE, LOCK, WEIGHTS = "config.yaml", "failure.txt", ".lock", "weights"
 ASIDE = ".aside"  # the hidden folder beside the runs that keeps those started over
@@ -107,6 +108,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not is_plain or not has_length or any(found.get(key) is None for key in _REQUIRED):
         raise RecordError(f"{path}: is not a run's configuration; {_REMEDY}")
     return found
+
+
+def with_defaults(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's configuration with the defaults of keys that are newer and have a meaning for it."""
+    architecture, variant = found.get("model.architecture", "conv"), VARIANTS.get(str(found["variant"]))
+    unused = set(FOREIGN_KEYS.get(str(architecture), ())) | EXECUTION_KEYS
+    unused |= set(() if variant is None or variant.has_shortcut else SHORTCUT_KEYS)
+    return {**{key: value for key, value in _DEFAULTS.items() if key not in unused}, **found}
 
 
 def load_config(folder: Path) -> RunConfig:

@@ -13,7 +13,7 @@ from resdepth.config.checks import expand_path
 from resdepth.config.schema import PUBLISHED
 from resdepth.errors import ConfigError, RecordError
 from resdepth.results.metrics import COLUMNS, METRICS
-from resdepth.results.run_directory import read_config, read_run
+from resdepth.results.run_directory import read_config, read_run, with_defaults
 
 RUNNING = "running"
 _IN_CSV = {"depth", "variant", "seed", "data.name", "model.name", "name"}
@@ -81,7 +81,7 @@ def _read_run(folder: Path, root: Path | None) -> _Run:
     else:
         experiment = folder.resolve().parent.name
     shared = {"experiment": experiment, "run": folder.name, "state": outcome.state if outcome else RUNNING}
-    keys = {k: v for k, v in read_config(folder).items() if k not in _IN_CSV and k not in COLUMNS}
+    keys = {k: v for k, v in with_defaults(read_config(folder)).items() if k not in _IN_CSV and k not in COLUMNS}
     arrays = {k: np.array(v, dtype=object if v and isinstance(v[0], str) else None) for k, v in columns.items()}
     return arrays, shared | {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in keys.items()}
 

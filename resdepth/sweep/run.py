@@ -131,9 +131,9 @@ def _recorded_epochs(
                 metrics.write(event)
                 is_last = event.iteration == trainer.schedule.iterations
                 is_due = time.monotonic() - saved >= config.checkpoint_seconds and not checkpoints.is_busy
-                # A diverged run ends here; continued from a checkpoint it would compute NaN.
                 if not event.diverged and (config.keep_weights == "all" or (is_last and config.keep_weights == "last")):
                     save_weights(folder, config, event.epoch, trainer.weights)
+                # A diverged run ends here; continued from a checkpoint it would compute NaN.
                 if not event.diverged and (config.keep_checkpoint if is_last else is_due):
                     checkpoints.save(trainer.state_dict())
                     saved = time.monotonic()

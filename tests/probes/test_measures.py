@@ -10,6 +10,7 @@ from support.probes import SHORT, data_of, probed
 
 from resdepth.probes.measures import decay, gradients, grow, identity, learn_identity
 from resdepth.probes.nets import sample
+from resdepth.results.checkpoint import save_weights, weights_path
 from resdepth.training.trainer import Trainer
 
 OPTIONS = [(a, b) for a in ("conv", "dense") for b in (True, False)]
@@ -159,3 +160,129 @@ def test_an_output_of_zero_has_an_error_of_100_percent():
     net = probed("plain", 26, "conv", recipe=recipe, batch_norm=False, width=1)
     (row,) = learn_identity.measure(net, data_of(net, as_pixels=True))
     assert row.error_before == pytest.approx(100, abs=1)
+
+
+@pytest.mark.parametrize("architecture", ["conv", "dense"])
+def test_trained_nets_are_measured_with_their_weights(architecture, tmp_path):
+    net = probed("residual", 8, architecture)
+    data = data_of(net)
+    trainer = Trainer(net.config, data)
+    list(trainer.epochs())
+    save_weights(tmp_path, net.config, 2, trainer.weights)
+    trained = replace(net, epoch=2, weights=weights_path(tmp_path, 2))
+    there, here = trained.build(data).state_dict(), trainer.net.state_dict()
+    assert all(torch.equal(there[name], here[name]) for name in here)
+    assert not all(torch.equal(there[name], value) for name, value in net.build(data).state_dict().items())
+
+
+def test_the_sample_is_a_fixed_choice_of_normalised_training_images():
+    net = probed()
+    data = data_of(net)
+    images, labels = sample(data, 30)
+    pixels = (data.train.images / 255 - data.mean) / data.deviation
+    found = [int((pixels == image).flatten(1).all(dim=1).nonzero()[0]) for image in images]
+    assert len(set(found)) == 30
+    assert found != list(range(30))
+    assert torch.equal(data.train.labels[found], labels)
+    assert torch.equal(sample(data, 30)[0], images)
+
+
+def test_the_cosine_of_pairs_is_that_of_neighbours_without_zeros():
+    first = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
+    second = torch.tensor([[1.0, 1.0], [0.0, -1.0], [1.0, 0.0]])
+    assert gradients.paired_cosine(first, second) == pytest.approx((0.5**0.5 - 1) / 2)
+    assert math.isnan(gradients.paired_cosine(first[2:], second[2:]))
+
+
+def test_correlations_are_those_of_each_images_own_gradient():
+    """By one backward pass per image, with batch norm's statistics of the images as constants."""
+    net = probed("residual", 8, "dense")
+    data = data_of(net)
+    rows = gradients.measure(net, data)
+    module = net.build(data)
+    images, _ = sample(data, 128)
+    for norm in module.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = 1.0
+    with torch.no_grad():
+        module.train()(images)
+    module.eval()
+    direction = torch.randn(10, generator=torch.Generator().manual_seed(0))
+
+    def gradient(image):
+        x = image[None].clone().requires_grad_()
+        return torch.autograd.grad((module(x)[0] @ direction), x)[0]
+
+    own = torch.cat([gradient(image) for image in images])
+    near = images + 0.1 * (images.roll(1, dims=0) - images)
+    neighbours = torch.cat([gradient(image) for image in near])
+    assert rows[0].correlation == pytest.approx(gradients.mean_cosine(own), abs=1e-4)
+    assert rows[0].neighbour_correlation == pytest.approx(gradients.paired_cosine(own, neighbours), abs=1e-4)
+    trace = [*net.build(data).train().trace(images)]
+    for _, output in trace:
+        output.retain_grad()
+    F.cross_entropy(trace[-1][1], sample(data, 128)[1]).backward()
+    expected = [output.grad.square().mean().sqrt().item() for _, output in trace]
+    assert [row.activation_gradient for row in rows[1:]] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["conv", "dense"])
+def test_with_projections_everywhere_inserted_blocks_are_the_identity_too(architecture):
+    net = probed("residual", 8, architecture, shortcut="C")
+    data = data_of(net)
+    assert {row.logit_change for row in identity.measure(net, data, [1])} == {0.0}
+    rows = [*grow.measure(net, data, blocks=2, epochs=1)]
+    assert rows[0].train_error == rows[2].train_error
+    stack = probed("residual", 8, architecture, shortcut="C", zero_init_residual=True)
+    (row,) = learn_identity.measure(stack, data_of(stack, as_pixels=True))
+    assert row.error == 0
+
+
+def test_added_identity_layers_have_the_statistics_of_the_activations():
+    net = probed("plain", 8, "conv")
+    data = data_of(net)
+    module = net.build(data)
+    grow._add_blocks(module, net, data, 1)
+    images, _ = sample(data, 512)
+    a = net.build(data).eval().enter(images)
+    for block in net.build(data).eval().blocks:
+        a = block(a)
+    flat, norm = a.transpose(0, 1).flatten(1), module.blocks[-1].norm1
+    assert torch.allclose(norm.bias, flat.mean(dim=1), atol=1e-5)
+    assert torch.allclose(norm.weight, (flat.var(dim=1, correction=0) + norm.eps).sqrt(), atol=1e-5)
+
+
+def test_a_conv_stack_gets_the_channels_repeated_up_to_its_width():
+    net = probed("plain", 8, "conv", width=3)
+    stack = learn_identity.Stack(net.config, data_of(net, as_pixels=True))
+    x = torch.rand(2, 1, 8, 8)
+    assert torch.equal(stack.prepare(x), x.expand(2, 3, 8, 8))
+    assert torch.equal(stack.prepare(torch.rand(2, 2, 8, 8, generator=torch.Generator().manual_seed(0)))[:, 2],
+                       torch.rand(2, 2, 8, 8, generator=torch.Generator().manual_seed(0))[:, 0])  # fmt: skip
+
+
+def test_decay_uses_running_statistics_and_the_scales_of_both_layers():
+    net = probed("residual", 8, "conv", downsample="max")
+    data = data_of(net)
+    module = net.build(data)
+    with torch.no_grad():
+        for number, norm in enumerate(m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+            norm.running_mean.fill_(0.1 * number)
+            norm.weight.fill_(1.0 + number)
+
+    class Given:
+        config, columns = net.config, net.columns
+
+        def build(self, _):
+            return module.train()
+
+    rows = [*decay.measure(Given(), data)]
+    a = module.eval().enter(sample(data, 512)[0])
+    for row, block in zip(rows, module.blocks, strict=True):
+        a = block.downsample(a)
+        z, x = block.branch(block.hidden(a)), block.shortcut(a)
+        expected = (z.flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)).mean().item()
+        scales = torch.cat([block.norm1.weight, block.norm2.weight])
+        assert row.branch_ratio == pytest.approx(expected, rel=1e-5)
+        assert row.bn_scale == pytest.approx(scales.square().mean().sqrt().item(), rel=1e-5)
+        a = block.output(a, z)

@@ -201,3 +201,90 @@ def test_rows_are_read_as_they_were_written(tmp_path):
                    weight_norm=2.0, bias_norm=0.0, bn_scale=1.0, error=12.5)  # fmt: skip
     rows.write(tmp_path / "x.csv", [row])
     assert rows.read(tmp_path / "x.csv", DecayRow) == [row]
+
+
+def test_one_net_gives_the_same_numbers_alone_and_with_others(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(shell, "cores", lambda: 2)
+    torch.set_num_threads(2)
+    try:
+        learn = PROBES["learn-identity"]
+        nets = (probed("plain", 14, "dense"), probed("residual", 14, "dense"))
+        both, _ = measure(learn, Selection(nets, tmp_path / "both"), {}, "")
+        alone, _ = measure(learn, Selection(nets[:1], tmp_path / "alone"), {}, "")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert both.read_text().splitlines()[1] == alone.read_text().splitlines()[1]
+    assert json.loads((tmp_path / "alone/environment.json").read_text())["threads"] == 1
+
+
+def test_rows_are_written_while_others_are_measured_sorted_and_with_every_command(tmp_path, alone, monkeypatch):
+    monkeypatch.setattr(shell, "_WRITE_SECONDS", 0)
+    csv = tmp_path / "gradients/gradients.csv"
+    sizes = []
+    run(tmp_path, probed("plain", 14), probed("plain", 8), on_net=lambda _: sizes.append(len(csv.read_text())))
+    assert 0 < sizes[0] < sizes[1]
+    assert [row.depth for row in rows.read(csv, GradientRow)] == [8] * 9 + [14] * 15
+    measure(GRADIENTS, selection(tmp_path, probed("plain", 20)), {}, "resdepth probe gradients depth=20")
+    commands = json.loads((csv.parent / "probe.json").read_text())["commands"]
+    assert commands == ["resdepth probe gradients", "resdepth probe gradients depth=20"]
+
+
+def test_several_epochs_of_a_run_keep_their_rows_in_processes(tmp_path, monkeypatch):
+    from support.probes import data_of
+
+    from resdepth.results.checkpoint import save_weights, weights_path
+    from resdepth.training.trainer import Trainer
+
+    monkeypatch.setattr(shell, "cores", lambda: 2)
+    net = probed("plain")
+    trainer = Trainer(net.config, data_of(net))
+    nets = [net]
+    for record in trainer.epochs():
+        save_weights(tmp_path, net.config, record.epoch, trainer.weights)
+        nets.append(replace(net, epoch=record.epoch, weights=weights_path(tmp_path, record.epoch)))
+    csv, _ = run(tmp_path, *nets, probed("residual"))
+    found = {e: [r for r in rows.read(csv, GradientRow) if (r.run, r.epoch) == (net.label, e)] for e in (0, 1, 2)}
+    from resdepth.probes.measures import gradients
+
+    for each in nets:
+        expected = gradients.measure(each, data_of(each))
+        assert [r.activation for r in found[each.epoch]] == pytest.approx([r.activation for r in expected], rel=1e-4)
+    assert len({tuple(r.activation for r in part) for part in found.values()}) == 3
+
+
+def test_a_net_that_this_machine_cannot_hold_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(shell.devices, "memory_bytes", lambda _: 1000)
+    with pytest.raises(ConfigError, match=r"needs at least .* of memory and this device has"):
+        run(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_other_than_those_of_the_training_are_refused(tmp_path, images, monkeypatch):
+    import numpy as np
+
+    from resdepth.config.schema import DataConfig
+
+    np.savez(tmp_path / "mine.npz", **images)
+    net = probed("plain")
+    data = DataConfig(name="npz", source="npz", path=str(tmp_path / "mine.npz"), fingerprint="of other images")
+    with pytest.raises(ConfigError, match="holds other images than the nets were trained on"):
+        run(tmp_path / "out", replace(net, config=replace(net.config, data=data)))
+
+
+def test_a_restart_does_not_move_what_another_process_writes(tmp_path, alone):
+    csv, _ = run(tmp_path)
+    with locked(tmp_path / "gradients"), pytest.raises(ConfigError, match="another process writes to it"):
+        run(tmp_path, restart=True)
+    assert csv.exists()
+
+
+def test_rows_of_a_net_that_the_settings_do_not_name_are_refused(tmp_path, alone):
+    csv, _ = run(tmp_path)
+    settings = json.loads((csv.parent / "probe.json").read_text())
+    del settings["nets"]["plain-8-s0"]
+    (csv.parent / "probe.json").write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match=r"holds rows of a net that probe.json does not name"):
+        run(tmp_path)

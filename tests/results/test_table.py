@@ -6,6 +6,7 @@ from support.runs import write_run
 
 import resdepth
 from resdepth.errors import ConfigError
+from resdepth.report.comparison import comparisons
 from resdepth.results.table import load_results, read_results
 
 
@@ -58,3 +59,13 @@ def test_config_yaml_can_be_read_by_anyone(small_results):
     folder = next((small_results / "small").glob("plain-8-s0*"))
     tree = yaml.safe_load((folder / "config.yaml").read_text())
     assert (tree["depth"], tree["recipe"]["lr"], tree["data"]["limit"]) == (8, 0.02, 128)
+
+
+def test_a_run_older_than_a_key_has_its_default_and_is_compared_with_newer_ones(tmp_path):
+    old, _ = write_run(tmp_path, variant="plain"), write_run(tmp_path, variant="residual")
+    lines = (old / "config.yaml").read_text().splitlines(keepends=True)
+    (old / "config.yaml").write_text("".join(line for line in lines if "architecture" not in line))
+    table = load_results(tmp_path)
+    assert set(table["model.architecture"]) == {"conv"}
+    assert len(comparisons(table)) == 1
+    assert "model.widths" not in table

@@ -23,8 +23,8 @@ _IMAGES = 512
 def measure(probed: ProbedNet, data: DeviceData, blocks: int, epochs: int) -> Iterator[GrowRow]:
     """Yield a row per further epoch, of the net as it is and of the net with `blocks` blocks added.
 
-    The recipe is the run's, shortened to `epochs`. Added are blocks of a zero branch in a net with shortcuts, else
-    identity layers, with batch norm set to the activations there.
+    The recipe is the run's, shortened to `epochs`, from its first rate on, without a warm-up. Added are blocks of a
+    zero branch in a net with shortcuts, else identity layers, with batch norm set to the activations there.
     """
     config = probed.config
     recipe = replace(config.recipe, epochs=epochs, iterations=None, warmup_lr=None)
@@ -33,7 +33,9 @@ def measure(probed: ProbedNet, data: DeviceData, blocks: int, epochs: int) -> It
         net = probed.build(data)
         if added:
             _add_blocks(net, probed, data, blocks)
-        evaluation = Evaluation(net, data, "train", Stream(data.mean.device), is_captured=False)
+        stream = Stream(data.mean.device)
+        stream.wait_for_default()
+        evaluation = Evaluation(net, data, "train", stream, is_captured=False)
         evaluation.start()
         loss, error = evaluation.result()
         yield GrowRow(**probed.columns, added=added, further_epoch=0, train_loss=loss, train_error=error)

@@ -24,7 +24,8 @@ from resdepth.variants import VARIANTS
 class Stack(Net):
     """The blocks of a net alone, all of one width: x (N, C, H, W), not negative -> (N, C H W), or (N, width, H, W).
 
-    A dense stack is as wide as the image has pixels; a conv stack gets the image's channels repeated up to its width.
+    A dense stack is as wide as the image has pixels; a conv stack gets the image's
+    channels, repeated or cut to its width.
     """
 
     def __init__(self, config: RunConfig, data: DeviceData) -> None:
@@ -44,7 +45,10 @@ class Stack(Net):
 
 
 def measure(probed: ProbedNet, data: DeviceData) -> Iterator[LearnIdentityRow]:
-    """Yield one row: the errors of a stack of depth - 2 layers, before and after its training by the recipe."""
+    """Yield one row: the errors of a stack of depth - 2 layers, of the first minibatch and after its training.
+
+    The recipe gives rate, length, minibatch, momentum and decay; there is no warm-up, and the arithmetic is float32.
+    """
     config = probed.config
     net = Stack(config, data)
     initialise(net, generator(config.seed, INITIALISATION))
