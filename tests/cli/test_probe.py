@@ -17,7 +17,9 @@ def test_nets_at_initialisation_are_measured_drawn_and_described(tmp_path):
     done = command(*words, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line for line in done.stdout.splitlines() if " of 4 nets, " not in line]
-    assert lines[0].startswith("At initialisation, with batch norm: plain-8, -14 first / last layer's gradient ")
+    assert lines[0].startswith(
+        "At initialisation, with batch norm (seed 0): plain-8, -14 first / last layer's gradient "
+    )
     folder = "results/digits/probes/gradients"
     assert lines[-len(FILES) :] == [f"{folder}/{name}" for name in FILES]
     settings = json.loads((tmp_path / folder / "probe.json").read_text())

@@ -99,8 +99,8 @@ SPOILT = {
     "empty": (lambda path: b"", "is not a checkpoint of this program"),
     "bit-flipped": (lambda path: flipped(path.read_bytes()), "the checkpoint is damaged"),
     "of another version": (
-        lambda path: path.read_bytes().replace(b" 2 ", b" 3 ", 1),
-        "is of format '3', not 2; continue",
+        lambda path: path.read_bytes().replace(b" 3 ", b" 2 ", 1),
+        "is of format '2', not 3; continue",
     ),
     "malicious": (lambda path: sealed(pickle.dumps(Malicious())), UNSAFE),
     "malicious, in torch's format": (lambda path: sealed(saved(Malicious())), UNSAFE),

@@ -24,7 +24,7 @@ TRAIN = {
     "--nope": "No such option: --nope; overrides are written key=value, as in",
     "-x": "No such option: -x; overrides are written key=value, as in depth=20;",
     "data=npz": "data.path=None: data=npz needs data.path=the .npz file",
-    "experiment=nope": "experiment=nope: choose one of digits, digits_1202, digits_rates,",
+    "experiment=nope": "experiment=nope: choose one of dense_identity, digits, digits_1202,",
     "name=/tmp/x": "name='/tmp/x': names a folder below the results: letters, digits, '.',",
     "depth=8 hydra/launcher=nope": "hydra/launcher=nope: choose one of basic, joblib",
 }
