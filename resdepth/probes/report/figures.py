@@ -155,12 +155,14 @@ def _draw_grow(csv: Path) -> Iterator[tuple[str, Figure]]:
 
 def _draw_decay(csv: Path) -> Iterator[tuple[str, Figure]]:
     """Plot the branch against the shortcut, the weights' norm and the error against weight decay."""
-    rows = decay_means(load(csv, by_rate=True)).dropna(subset=["branch_ratio"])
+    rows = load(csv, by_rate=True)
+    dataset = "/".join(sorted(set(rows.dataset)))
+    rows = decay_means(rows).dropna(subset=["branch_ratio"])
     if rows.empty:
         return
     decays = sorted(set(rows.weight_decay))
     # Zero is among the values, so their order is the axis.
-    rows = rows.assign(position=rows.weight_decay.map(decays.index))
+    rows = rows.assign(position=rows.weight_decay.map(decays.index), dataset=dataset)
     measures = ("branch_ratio", "weight_share", "error")
     figure, panels = make_panels(rows, ["model"], ["net", "setting"], (3.2, 2.0), measures)
     styles, choices = depth_styles(rows), [choice for choice, _ in split(rows, "decay_bias", "decay_bn")][::-1]
