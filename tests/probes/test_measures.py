@@ -286,3 +286,24 @@ def test_decay_uses_running_statistics_and_the_scales_of_both_layers():
         assert row.branch_ratio == pytest.approx(expected, rel=1e-5)
         assert row.bn_scale == pytest.approx(scales.square().mean().sqrt().item(), rel=1e-5)
         a = block.output(a, z)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("variant", BOTH)
+@pytest.mark.parametrize("architecture", ["conv", "dense"])
+def test_on_a_gpu_every_measure_is_that_of_the_cpu(variant, architecture):
+    here = probed(variant, 14, architecture)
+    there = replace(here, config=replace(here.config, device="cuda"))
+    data, gpu = data_of(here), data_of(there)
+    for norm, expected in zip(gradients.measure(there, gpu), gradients.measure(here, data), strict=True):
+        assert norm.activation == pytest.approx(expected.activation, rel=1e-3)
+    assert {row.logit_change for row in identity.measure(there, gpu, [1]) if row.kind == "zero"} >= (
+        {0.0} if variant == "residual" else set()
+    )
+    for row, expected in zip(decay.measure(there, gpu), decay.measure(here, data), strict=True):
+        assert row.branch_ratio == pytest.approx(expected.branch_ratio, rel=1e-3, nan_ok=True)
+    rows = [*grow.measure(there, gpu, blocks=2, epochs=1)]
+    assert rows[0].train_error == pytest.approx(rows[2].train_error, abs=1)
+    (row,) = learn_identity.measure(there, data_of(there, as_pixels=True))
+    (expected,) = learn_identity.measure(here, data_of(here, as_pixels=True))
+    assert row.error == pytest.approx(expected.error, rel=0.05)
