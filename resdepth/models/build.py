@@ -24,11 +24,16 @@ def build(depth: int, variant: str, model: ModelConfig, image: Image, classes: i
         net = FullyConnectedNet(depth, VARIANTS[variant], model, math.prod(image), classes)
     else:
         net = ConvNet(depth, VARIANTS[variant], model, image[0], classes)
+    initialise_net(net, variant, model, seed)
+    return net
+
+
+def initialise_net(net: Net, variant: str, model: ModelConfig, seed: torch.Generator) -> None:
+    """Draw the weights of a net; with `zero_init_residual`, its blocks start as the identity where it has shortcuts."""
     initialise(net, seed)
     if model.zero_init_residual and VARIANTS[variant].has_shortcut:
         for block in net.blocks:
             zero_branch(block)  # type: ignore[arg-type]
-    return net
 
 
 def initialise(module: nn.Module, seed: torch.Generator) -> None:

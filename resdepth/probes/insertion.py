@@ -26,6 +26,14 @@ def channels_at(net: Net, place: int) -> int:
     return weight.shape[0]
 
 
+def activations(net: Net, images: Tensor) -> list[Tensor]:
+    """Return the activations before and after every block, in the net's present mode: a list by place."""
+    found = [net.enter(images)]
+    for block in net.blocks:
+        found.append(block(found[-1]))
+    return found
+
+
 def zero_block(model: ModelConfig, variant: str, width: int) -> Block:
     """Return a block whose weights, biases and batch norm's scales and shifts are zero: z[l+2] = 0."""
     block = make_block(model, variant, width)

@@ -51,11 +51,11 @@ def select(
         remedy = f"measures trained nets; train them with {words}, then name their folder, such as results/digits"
         raise ConfigError("probe", probe.name, remedy)
     if probe.takes_pixels and folders:
-        raise ConfigError(
-            "results", folders[0], f"{probe.name} trains stacks of its own; give it overrides, as depth=20,56"
-        )
+        remedy = f"{probe.name} trains stacks of its own; give it overrides, as depth=20,56"
+        raise ConfigError("results", folders[0], remedy)
     if folders:
         return _select_trained(probe, folders[0], overrides, every=every, epoch=epoch)
+    # As for a restart: the state of the runs' directories does not matter to nets at initialisation.
     plan = make_plan(overrides, config_dir, restart=True)
     if len(plan.folders) > 1:
         raise ConfigError("name", plan.folders[1].name, "a probe writes to one folder; leave name= out, or give one")
@@ -71,7 +71,7 @@ def _is_folder(word: str) -> bool:
 
 
 def _select_trained(probe: Probe, root: Path, overrides: Sequence[str], *, every: int, epoch: int | None) -> Selection:
-    if not expand_path("results", str(root)).is_dir():
+    if not root.is_dir():
         raise ConfigError("results", root, "is neither a folder of results nor an override such as depth=20")
     runs = sorted(_run_folders(root), key=lambda folder: folder.parts)
     configs = {folder: _with(load_config(folder), overrides) for folder in runs}

@@ -54,9 +54,7 @@ def measure(probed: ProbedNet, data: DeviceData, blocks: int, epochs: int) -> It
 def _add_blocks(net: Net, probed: ProbedNet, data: DeviceData, count: int) -> None:
     model, variant = probed.config.model, probed.config.variant
     images, _ = sample(data, _IMAGES)
-    activations = [net.eval().enter(images)]
-    for block in net.blocks:
-        activations.append(block(activations[-1]))
+    activations = insertion.activations(net.eval(), images)
     seed = generator(probed.config.seed, probed.epoch)
 
     def make(place: int, width: int) -> Block:

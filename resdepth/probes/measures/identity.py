@@ -7,7 +7,7 @@ from torch import Tensor
 
 from resdepth.data.device_data import DeviceData
 from resdepth.models.net import Net
-from resdepth.probes.insertion import channels_at, dirac_block, zero_block
+from resdepth.probes.insertion import activations, channels_at, dirac_block, zero_block
 from resdepth.probes.nets import ProbedNet, errors, sample
 from resdepth.probes.rows import IdentityRow
 from resdepth.variants import VARIANTS
@@ -25,12 +25,10 @@ def measure(probed: ProbedNet, data: DeviceData, blocks: Sequence[int]) -> Itera
     net = probed.build(data).eval()
     model, variant = probed.config.model, probed.config.variant
     images, labels = sample(data, _IMAGES)
-    activations = [net.enter(images)]
-    for block in net.blocks:
-        activations.append(block(activations[-1]))
-    before = net.classifier(net.features(activations[-1]))
+    places = activations(net, images)
+    before = net.classifier(net.features(places[-1]))
     makers = {"zero": zero_block} | ({} if VARIANTS[variant].has_shortcut else {"dirac": dirac_block})
-    for place, a in enumerate(activations):
+    for place, a in enumerate(places):
         for kind, make in makers.items():
             inserted = make(model, variant, channels_at(net, place)).to(a.device).eval()
             for count in blocks:

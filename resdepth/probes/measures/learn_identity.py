@@ -9,7 +9,7 @@ from resdepth.config.schema import RunConfig
 from resdepth.data.augment import draw_order
 from resdepth.data.device_data import DeviceData
 from resdepth.data.seeding import INITIALISATION, generator
-from resdepth.models.build import initialise, zero_branch
+from resdepth.models.build import initialise_net
 from resdepth.models.net import Net
 from resdepth.probes.insertion import make_block
 from resdepth.probes.nets import ProbedNet
@@ -18,7 +18,6 @@ from resdepth.training.cuda import Stream
 from resdepth.training.schedule import Schedule
 from resdepth.training.sgd import SGD
 from resdepth.training.step import Step
-from resdepth.variants import VARIANTS
 
 
 class Stack(Net):
@@ -51,10 +50,7 @@ def measure(probed: ProbedNet, data: DeviceData) -> Iterator[LearnIdentityRow]:
     """
     config = probed.config
     net = Stack(config, data)
-    initialise(net, generator(config.seed, INITIALISATION))
-    if config.model.zero_init_residual and VARIANTS[config.variant].has_shortcut:
-        for block in net.blocks:
-            zero_branch(block)  # type: ignore[arg-type]
+    initialise_net(net, config.variant, config.model, generator(config.seed, INITIALISATION))
     net = net.to(data.mean.device)
 
     def reconstruction(outputs: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
