@@ -19,8 +19,12 @@ def main() -> None:
     try:
         code = app(standalone_mode=False) or 0
     except Exception as error:
-        line, code = _describe_error(error)
-        warn([line])
+        if type(error).__name__ == "NoArgsIsHelpError":  # of Typer, which does not export it
+            print(error.format_message())  # type: ignore[attr-defined]
+            code = 2
+        else:
+            line, code = _describe_error(error)
+            warn([line])
     finally:
         output.detach()  # flushes first
         sys.stdout = before

@@ -10,7 +10,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException, ValidationError
 
-from resdepth.config.keys import known_keys
+from resdepth.config.keys import flatten, known_keys
 from resdepth.config.schema import GROUPS, RunConfig
 from resdepth.errors import ConfigError
 
@@ -53,7 +53,8 @@ def _required_type(key: str) -> str:
     for part in key.split("."):
         kind = typing.get_type_hints(kind)[part]
     if typing.get_origin(kind) is list:
-        return "needs a list, such as [0.5,0.75]"
+        default = dict(flatten(RunConfig()))[key]
+        return f"needs a list, such as [{','.join(map(str, default))}]"
     kinds = typing.get_args(kind) or (kind,)  # of `int | None`, or the type itself
     return f"needs {_TYPES[kinds[0]]}{' or null' if type(None) in kinds else ''}"
 

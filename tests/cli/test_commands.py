@@ -23,6 +23,14 @@ def test_the_version_is_printed():
     assert done.stdout == f"resdepth {resdepth.__version__}\n"
 
 
+@pytest.mark.parametrize("words", [(), ("probe",)])
+def test_without_a_command_the_help_is_printed_as_help(words):
+    done = forked_command(*words)
+    assert done.returncode == 2
+    assert done.stdout == forked_command(*words, "--help").stdout
+    assert done.stderr == ""
+
+
 @pytest.mark.xdist_group("exclusive")
 def test_help_starts_fast_and_without_the_heavy_libraries():
     times = []

@@ -4,6 +4,9 @@ import pytest
 import torch
 from support.nets import small
 
+from resdepth.models.build import zero_branch
+from resdepth.models.net import copy_tensors
+
 
 def test_plain_and_residual_nets_of_one_seed_share_their_weights():
     plain, residual = small("plain", depth=14), small("residual", depth=14)
@@ -17,3 +20,21 @@ def test_initialisation_is_he_and_follows_its_seed_only():
     torch.manual_seed(5)
     assert torch.equal(weight, small(depth=20, width=64).blocks[-1].layer2.weight)
     assert not torch.equal(weight, small(depth=20, width=64, seed=1).blocks[-1].layer2.weight)
+
+
+def test_a_block_starts_as_the_identity_by_its_last_layer_alone():
+    for batch_norm in (True, False):
+        block, before = small(batch_norm=batch_norm).blocks[0], small(batch_norm=batch_norm).blocks[0]
+        zero_branch(block)
+        changed = {name for name, p in block.named_parameters() if not torch.equal(p, before.get_parameter(name))}
+        assert changed == {"norm2.weight" if batch_norm else "layer2.weight"}
+        assert not any(block.get_parameter(name).any() for name in changed)
+
+
+def test_tensors_of_another_shape_or_name_are_not_copied():
+    target = {"a": torch.zeros(5)}
+    # Of these shapes, one would be broadcast.
+    for source in ({"a": torch.ones(1)}, {"b": torch.ones(5)}, {}, {"a": torch.ones(5), "b": torch.ones(5)}):
+        with pytest.raises(ValueError, match="differ in name or shape"):
+            copy_tensors(target, source)
+    assert not target["a"].any()

@@ -69,3 +69,16 @@ def test_layer_outputs_are_those_of_the_net(depth, size):
             module.register_forward_hook(lambda _m, _i, out: counted.append(out.numel()))
     net.eval()(torch.zeros(1, 3, size, size))
     assert sum(counted) == layer_outputs(depth, ModelConfig(), (3, size, size))
+
+
+@pytest.mark.parametrize("keys", [{"width": 4}, {"architecture": "dense", "widths": [16, 16]}])
+def test_with_recomputed_blocks_the_least_memory_is_that_of_their_inputs(keys):
+    model, image = ModelConfig(**keys), (3, 16, 16)
+    net = build(56, "residual", model, image, 10, torch.Generator())
+    inputs = []
+    for block in net.blocks:
+        block.register_forward_pre_hook(lambda _module, given: inputs.append(4 * given[0].numel()))
+    net(torch.zeros(32, *image))
+    weights = 3 * 4 * count(net)
+    estimate = min_memory_bytes(56, "residual", model, image, 10, 32, half=False, recomputed=True)
+    assert estimate - weights == pytest.approx(sum(inputs), rel=0.1)

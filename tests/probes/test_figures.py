@@ -309,3 +309,11 @@ def test_nets_at_several_rates_are_not_pooled(tmp_path):
     rows = [row for lr in (0.1, 0.2) for row in grow_rows(lr=lr, variants=("plain",))]
     titles = [axes.get_title() for axes in figures("grow", rows, tmp_path)["grow"].axes]
     assert titles == ["plain, rate 0.1", "plain, rate 0.2"]
+
+
+def test_many_nets_are_below_each_other_so_that_a_phone_shows_them(tmp_path):
+    for variants, across in ((("a", "b", "c"), 3), (("a", "b", "c", "d"), 1)):
+        figure = figures("grow", grow_rows(variants=variants), tmp_path)["grow"]
+        assert figure.axes[0].get_gridspec().ncols == across
+        assert [axes.get_title() for axes in figure.axes] == list(variants)
+        assert figure.axes[-1].get_xlabel() == "further epochs"

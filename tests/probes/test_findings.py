@@ -274,3 +274,10 @@ def test_a_last_layer_without_a_gradient_is_said(tmp_path):
     assert said("gradients", rows, tmp_path) == [
         "At initialisation, with batch norm: the gradient of the last layer is exactly 0 in plain-20."
     ]
+
+
+def test_numbers_that_are_not_finite_are_said_to_be(tmp_path):
+    (line,) = said("identity", [IdentityRow(
+        **net(), place=0, blocks=1, kind="zero", logit_change=math.nan, logit_scale=1.0, error=90.0, error_before=1.0
+    )], tmp_path)  # fmt: skip
+    assert line == f"Nothing to describe: {tmp_path / 'probe.csv'} has no finite numbers."

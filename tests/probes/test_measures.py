@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from support.probes import SHORT, data_of, probed
 
+from resdepth.data.seeding import INITIALISATION, generator
+from resdepth.models.build import initialise_net
+from resdepth.probes import insertion
 from resdepth.probes.measures import decay, gradients, grow, identity, learn_identity
 from resdepth.probes.nets import sample
 from resdepth.results.checkpoint import save_weights, weights_path
@@ -307,3 +310,79 @@ def test_on_a_gpu_every_measure_is_that_of_the_cpu(variant, architecture):
     (row,) = learn_identity.measure(there, data_of(there, as_pixels=True))
     (expected,) = learn_identity.measure(here, data_of(here, as_pixels=True))
     assert row.error == pytest.approx(expected.error, rel=0.05)
+
+
+def test_the_change_of_the_logits_is_that_of_the_extended_net():
+    net = probed("plain", 8, "dense", batch_norm=False)
+    data = data_of(net)
+    images, labels = sample(data, 512)
+    before = net.build(data).eval()(images)
+    for row in identity.measure(net, data, [3]):
+        module = net.build(data).eval()
+        width = insertion.channels_at(module, row.place)
+        make = insertion.zero_block if row.kind == "zero" else insertion.dirac_block
+        blocks = list(module.blocks)
+        more = [make(net.config.model, "plain", width) for _ in range(3)]
+        module.blocks = torch.nn.ModuleList([*blocks[: row.place], *more, *blocks[row.place :]])
+        after = module(images)
+        change = after - before
+        # Up to rounding: the same layers in another order of calls.
+        assert row.logit_change == pytest.approx(change.abs().max().item(), abs=1e-6)
+        assert row.error == pytest.approx(100 * (after.argmax(1) != labels).float().mean().item())
+        assert row.error_before == pytest.approx(100 * (before.argmax(1) != labels).float().mean().item())
+
+
+def test_a_change_of_the_logits_is_positive_in_either_direction(monkeypatch):
+    net = probed("plain", 6, "dense", batch_norm=False)
+    for shift in (-3.0, 2.0):
+        monkeypatch.setattr(identity, "_continue", lambda net, place, a, shift=shift: net(a) + shift)
+        monkeypatch.setattr(identity, "_repeat", lambda *_: sample(data_of(net), 512)[0])
+        found = {round(row.logit_change, 3) for row in identity.measure(net, data_of(net), [1])}
+        assert found == {abs(shift)}
+
+
+def test_growth_follows_the_recipe_shortened_without_its_warm_up():
+    recipe = replace(SHORT, epochs=None, iterations=40, warmup_lr=1e-6, warmup_depth=1, milestones=[20])
+    net = probed("residual", 8, recipe=recipe)
+    data = data_of(net)
+    rows = [*grow.measure(net, data, blocks=1, epochs=2)]
+    short = replace(recipe, epochs=2, iterations=None, warmup_lr=None)
+    expected = [record.train_loss for record in Trainer(replace(net.config, recipe=short), data).epochs()]
+    assert [row.train_loss for row in rows[1:3]] == expected
+
+
+def test_added_residual_blocks_are_drawn_from_the_runs_seed_and_each_is_another():
+    def added(seed):
+        net = probed("residual", 8, "dense", widths=[12])
+        net = replace(net, config=replace(net.config, seed=seed))
+        module = net.build(data_of(net))
+        before = set(module.blocks)
+        grow._add_blocks(module, net, data_of(net), 2)
+        return [block.layer1.weight for block in module.blocks if block not in before]
+
+    first, second = added(0)
+    assert not torch.equal(first, second)
+    assert torch.equal(added(0)[0], first)
+    assert not torch.equal(added(1)[0], first)
+
+
+def test_the_error_of_a_stack_before_training_is_computed_by_hand():
+    net = probed("residual", 6, "dense", batch_norm=False)
+    data = data_of(net, as_pixels=True)
+    (row,) = learn_identity.measure(net, data)
+    stack = learn_identity.Stack(net.config, data)
+    initialise_net(stack, "residual", net.config.model, generator(0, INITIALISATION))
+    first = torch.randperm(100, generator=generator(0, 1))[:32]
+    x = (data.train.images[first] / 255).flatten(1)
+    a = x
+    for block in stack.blocks:
+        a = torch.relu(a + torch.relu(a @ block.layer1.weight.T) @ block.layer2.weight.T)
+    assert row.error_before == pytest.approx(100 * ((a - x).square().sum() / x.square().sum()).item(), rel=1e-4)
+
+
+def test_a_stack_depends_on_its_seed_in_weights_and_order():
+    net = probed("residual", 6, "dense", batch_norm=False)
+    other = replace(net, config=replace(net.config, seed=1))
+    rows = [next(learn_identity.measure(n, data_of(n, as_pixels=True))) for n in (net, other, net)]
+    assert rows[0] == rows[2]
+    assert rows[0].error_before != rows[1].error_before

@@ -4,9 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from support.probes import probed
+from support.probes import SHORT, probed
 
-from resdepth.errors import ConfigError
+from resdepth.errors import ConfigError, RecordError
+from resdepth.probes import nets
 from resdepth.probes import probe as shell
 from resdepth.probes.probe import measure
 from resdepth.probes.rows import PROBES, DecayRow, GradientRow
@@ -288,3 +289,45 @@ def test_rows_of_a_net_that_the_settings_do_not_name_are_refused(tmp_path, alone
     (csv.parent / "probe.json").write_text(json.dumps(settings))
     with pytest.raises(ConfigError, match=r"holds rows of a net that probe.json does not name"):
         run(tmp_path)
+
+
+@pytest.mark.parametrize("change", [lambda line: line.rpartition(",")[0], lambda line: line + ",1"])
+def test_a_line_with_a_column_too_few_or_too_many_is_refused(change, tmp_path, alone):
+    csv, _ = run(tmp_path, probed("plain"))
+    header, first, *others = csv.read_text().splitlines()
+    csv.write_text("\n".join([header, change(first), *others]) + "\n")
+    with pytest.raises(RecordError, match="line 2 is not a GradientRow"):
+        rows.read(csv, GradientRow)
+
+
+def test_images_come_as_pixels_to_a_probe_that_takes_them_and_to_the_others_as_the_recipe_says(alone, monkeypatch):
+    import importlib
+
+    for name in ("learn-identity", "gradients"):
+        probe, seen = PROBES[name], []
+        module = importlib.import_module(probe.module)
+        monkeypatch.setattr(module, "measure", lambda net, data, seen=seen: seen.append(data) or [])
+        shell._rows_of(probe, probed(recipe=replace(SHORT, normalise="channel", pad=2)), {})
+        (data,) = seen
+        is_pixels = data.mean.eq(0).all() and data.deviation.eq(1).all()
+        assert is_pixels == probe.takes_pixels
+
+
+def test_a_process_uses_the_data_that_it_is_given(monkeypatch, tmp_path):
+    from resdepth.data import sources
+
+    class Pipe:
+        def __init__(self):
+            self.sent = []
+
+        def send(self, message):
+            self.sent.append(message)
+
+    net, pipe = probed("plain"), Pipe()
+    data = sources.load(net.config.data)
+    monkeypatch.setattr(sources, "_load", None)
+    monkeypatch.setattr(sources, "_loaded", {})
+    nets._device_data.cache_clear()
+    shell._measure_batch("gradients", [net], {}, data, pipe)
+    (found,) = pipe.sent
+    assert len(found) == 9

@@ -2,8 +2,11 @@
 
 import re
 import shlex
+import shutil
+from pathlib import Path
 
 import pytest
+from support.images import write_npz
 from support.runs import TINY, train_here
 
 from resdepth.errors import ConfigError
@@ -174,3 +177,35 @@ def test_an_epoch_that_the_runs_do_not_have_is_refused(elsewhere):
 def test_the_folder_of_one_run_is_a_folder_though_its_name_has_an_equals_sign(elsewhere):
     train("last")
     assert keys(select(IDENTITY, [f"results/exp/{LABELS[0]}"], None)) == [(LABELS[0], 2)]
+
+
+def test_epochs_are_numbers_and_runs_set_aside_are_not_measured(elsewhere, tmp_path):
+    train("none", "variant=plain", "recipe.epochs=10")
+    (folder,) = tmp_path.glob("results/exp/plain-8*")
+    (folder / "weights").mkdir()
+    for epoch in (2, 9, 10):
+        (folder / f"weights/epoch-{epoch}.safetensors").touch()
+    shutil.copytree(folder, tmp_path / "results/exp/.aside" / f"{folder.name}.1")
+    assert keys(select(GRADIENTS, ["results/exp"], None)) == [(folder.name, epoch) for epoch in (0, 2, 9, 10)]
+    assert keys(select(IDENTITY, ["results/exp"], None)) == [(folder.name, 10)]
+
+
+def test_where_the_data_lie_may_be_set_for_trained_nets(elsewhere):
+    train("last", "variant=plain")
+    words = ("data.root=there", "data.download=false")
+    (net,) = select(IDENTITY, ["results/exp", *words], None).nets
+    assert (net.config.data.root, net.config.data.download) == ("there", False)
+    with pytest.raises(ConfigError, match=r"data.path=my.npz: only data=npz and data=folder read it"):
+        select(IDENTITY, ["results/exp", "data.path=my.npz"], None)
+
+
+def test_the_command_for_data_of_ones_own_names_their_path_and_no_key_that_follows_from_it(elsewhere, tmp_path, images):
+    write_npz(Path("my.npz"), images)
+    train_here("depth=8", "variant=plain", "data=npz", "data.path=my.npz", "name=exp", *TINY)
+    (folder,) = tmp_path.glob("results/exp/*")
+    assert load_config(folder).data.fingerprint
+    command = train_command([load_config(folder)], folder.relative_to(tmp_path), "last")
+    assert "data.path=my.npz" in command
+    assert "fingerprint" not in command
+    assert "data.name" not in command
+    assert [run.directory.name for run in make_plan([*shlex.split(command)[2:-1], "device=cpu"]).runs] == [folder.name]

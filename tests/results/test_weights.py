@@ -11,7 +11,7 @@ from support.trainers import training
 
 from resdepth.errors import RecordError
 from resdepth.models.net import copy_tensors
-from resdepth.results.checkpoint import load_weights, save_weights, weights_path
+from resdepth.results.checkpoint import CheckpointWriter, load_weights, save_weights, weights_path
 from resdepth.results.metrics import METRICS, read_rows
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
@@ -83,14 +83,16 @@ def test_damaged_weights_are_refused(damage, tmp_path):
         load_weights(path, t.config)
 
 
-def test_a_continued_run_has_the_weights_of_an_uninterrupted_one(elsewhere, tmp_path):
-    words = ("depth=8", "variant=plain", "keep_weights=all", "checkpoint_seconds=0", *TINY)
+@pytest.mark.parametrize("model", ["conv", "dense"])
+def test_a_continued_run_has_the_weights_of_an_uninterrupted_one(model, elsewhere, tmp_path):
+    words = ("depth=8", "variant=residual", f"model={model}", "keep_weights=all", "checkpoint_seconds=0", *TINY)
     (run,) = make_plan([*words, "name=broken"]).runs
     with pytest.raises(KeyboardInterrupt):
         train_run(run, StopAfter(1))
     train_here(*words, "name=broken")
     train_here(*words, "name=whole")
     label = run.directory.name
+    assert len(files(tmp_path / "results/whole")) == 2
     broken, whole = (tmp_path / "results" / name / label for name in ("broken", "whole"))
     assert all_rows(broken) == all_rows(whole)
     assert files(broken) == files(whole)
@@ -114,3 +116,25 @@ def test_a_diverged_run_keeps_no_weights_of_its_last_epoch(elsewhere, tmp_path):
         path.name for path in tmp_path.rglob("*")
     }
     assert files(tmp_path)
+
+
+def test_half_written_weights_of_a_killed_run_are_removed(elsewhere, tmp_path):
+    words = ("depth=8", "variant=plain", "keep_weights=last", *TINY)
+    (run,) = make_plan(words).runs
+    train_here(*words)
+    (run.directory / "outcome.json").unlink()
+    (run.directory / "weights/epoch-2.safetensors").rename(run.directory / "weights/epoch-1.safetensors.part")
+    train_here(*words)
+    assert [path.name for path in (run.directory / "weights").iterdir()] == ["epoch-2.safetensors"]
+
+
+def test_an_epochs_weights_are_written_before_its_checkpoint(elsewhere, tmp_path, monkeypatch):
+    """A run killed in between continues from the checkpoint before, and writes them again."""
+    seen = []
+
+    def save(self, state):
+        seen.append(files(tmp_path))
+
+    monkeypatch.setattr(CheckpointWriter, "save", save)
+    train_here("depth=8", "variant=plain", "keep_weights=all", "keep_checkpoint=true", "checkpoint_seconds=0", *TINY)
+    assert [len(names) for names in seen] == [1, 2]

@@ -1,5 +1,12 @@
 """Runs in processes of their own: the same rows as alone, and a failure is reported."""
 
+import os
+import signal
+import time
+
+import torch
+from support.platforms import linux
+from support.processes import is_running
 from support.runs import TINY, Order, all_rows, train_here
 
 from resdepth.sweep import processes
@@ -30,3 +37,45 @@ def test_a_run_that_fails_in_its_process_says_why_and_the_others_go_on(tmp_path)
     assert failed.state == "failed"
     assert "is not a checkpoint of this program" in failed.message
     assert finished.state == "finished"
+
+
+def test_only_so_many_processes_work_at_once():
+    messages = [*processes.call_in_processes(_sleep, [()] * 3, 2)]
+    starts, ends = zip(*(message for _, message in messages if isinstance(message, tuple)), strict=True)
+    assert sorted(starts)[1] < min(ends)
+    assert sorted(starts)[2] >= min(ends)
+    assert [message.how for _, message in messages if isinstance(message, processes.Ended)] == [
+        "ended with exit code 0"
+    ] * 3
+
+
+def test_a_process_has_one_thread_and_leaves_ctrl_c_to_the_program():
+    (_, found), _ = processes.call_in_processes(_threads_and_handler, [()], 1)
+    assert found == (1, signal.SIG_IGN)
+
+
+@linux
+def test_processes_that_are_not_needed_any_more_are_terminated_and_may_clean_up(tmp_path):
+    messages = processes.call_in_processes(_clean_up, [(tmp_path / "cleaned",)], 1)
+    _, number = next(messages)
+    messages.close()
+    assert (tmp_path / "cleaned").exists()
+    assert not is_running(number)
+
+
+def _sleep(connection):
+    start = time.time()
+    time.sleep(2)
+    connection.send((start, time.time()))
+
+
+def _threads_and_handler(connection):
+    connection.send((torch.get_num_threads(), signal.getsignal(signal.SIGINT)))
+
+
+def _clean_up(path, connection):
+    try:
+        connection.send(os.getpid())
+        time.sleep(60)
+    finally:
+        path.touch()

@@ -37,11 +37,12 @@ def findings(name: str, csv: Path) -> list[str]:
     require_rows_of(name, csv)
     rows = load(csv, by_rate=name != "learn-identity")
     several = rows.model.nunique() > 1
-    return [
+    lines = [
         f"{model}: {line[0].lower()}{line[1:]}" if several else line
         for model, part in rows.groupby("model", observed=True)
         for line in _FINDINGS[name](part)
     ]
+    return lines or [f"Nothing to describe: {csv} has no finite numbers."]
 
 
 def _per_net(rows: pd.DataFrame, column: str, mean: Callable[..., float], words: Callable[[float], str]) -> str:

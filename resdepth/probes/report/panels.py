@@ -24,8 +24,8 @@ _SIZES = ("font.size", "axes.titlesize", "axes.labelsize", "figure.titlesize", "
 LARGE: dict[Any, Any] = STYLE | dict.fromkeys(_SIZES, 13)
 LARGE |= {"xtick.labelsize": 12, "ytick.labelsize": 12, "lines.linewidth": 2, "lines.markersize": 7}
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-# With more decades than this in one figure, curves would be flat lines.
-_MOST_SHARED_DECADES = 14
+# Of more panels beside each other, the text is not legible at a width of 400 pixels.
+_MOST_ACROSS = 3
 
 
 @dataclass
@@ -48,6 +48,8 @@ def make_panels(
     where there are several. `size` is a panel's (width, height) in inches, `share` pyplot's sharey.
     """
     keys = [rows[columns].drop_duplicates().sort_values(columns) for columns in (down, across)]
+    if len(measures) == 1 and len(keys[1]) > max(_MOST_ACROSS, len(keys[0])):
+        keys.reverse()
     shape = (len(keys[0]) * len(measures), len(keys[1]))
     inches = (max(5.6, 1.2 + size[0] * shape[1]), 1.6 + size[1] * shape[0])
     figure, grid = plt.subplots(*shape, figsize=inches, squeeze=False, layout="constrained", sharey=share)

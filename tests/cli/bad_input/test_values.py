@@ -69,6 +69,7 @@ VALUES = {
     "variant=[]": "variant=[]: needs a text",
     "recipe.milestones=null": "recipe.milestones=null: needs a list, such as [0.5,0.75]",
     "recipe.milestones=[[1]]": "recipe.milestones=[[1]]: needs a rising list, all fractions of the",
+    "model=dense model.widths=64": "model.widths=64: needs a list, such as [128,256]",
     "recipe.milestones=[null]": "recipe.milestones=[null]: needs a list, such as [0.5,0.75]",
     "recipe.milestones={a:1}": "recipe.milestones={a:1}: Cannot merge DictConfig with ListConfig;",
     "recipe.milestones=[nan]": "recipe.milestones=[nan]: needs a rising list, all fractions of the",
