@@ -37,8 +37,13 @@ def test_the_table_of_claims_is_the_programs_own(words, table):
 
 
 def test_there_is_a_table_of_claims_with_every_probe():
-    ((_, table),) = TABLES
+    ((words, table),) = TABLES
     assert all(probe.claim in table for probe in PROBES.values())
+    # The whole one begins with the same sentences.
+    whole = forked_command(*shlex.split(words), "--all").stdout.splitlines()
+    for line, longer in zip(table.splitlines(), whole, strict=True):
+        assert longer.startswith(re.split(r"<br>\d+ more:", line)[0].rstrip(" |"))
+    assert len(whole[2]) > len(table.splitlines()[2])
 
 
 BENCHES = re.findall(r"<!-- bench (.*?) -->\n```\n(.*?)```", README, re.DOTALL)

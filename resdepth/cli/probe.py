@@ -91,11 +91,14 @@ def decay(
     _run("decay", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet)
 
 
-@app.command("table", help="Print what the probes below a folder found, as a table in Markdown: claim, command, files.")
-def table(results: Annotated[Path, Argument(help="Folder with probes.")] = Path("results")) -> None:
+@app.command("table", help="Print what the probes below a folder found, as a table in Markdown.")
+def table(
+    results: Annotated[Path, Argument(help="Folder with probes.")] = Path("results"),
+    is_whole: Annotated[bool, Option("--all", help="Print all that was found, not the first sentences.")] = False,
+) -> None:
     from resdepth.probes.report.claims import make_table
 
-    print(*make_table(results), sep="\n")
+    print(*make_table(results, is_whole=is_whole), sep="\n")
 
 
 def _require(option: str, value: int, least: int, most: int) -> None:

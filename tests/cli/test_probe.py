@@ -43,11 +43,11 @@ def test_trained_nets_are_measured_by_every_probe_and_their_findings_are_one_tab
     table = forked_command("probe", "table", "results", cwd=tmp_path).stdout.splitlines()
     assert len(table) == 2 + len(PROBES)
     for line, probe in zip(table[2:], PROBES.values(), strict=True):
-        claim, said, files, found = (cell.strip() for cell in line.strip("|").replace("\\|", "¦").split("|"))
+        claim, said, csv, figure, found = (cell.strip() for cell in line.strip("|").replace("\\|", "¦").split("|"))
         assert claim == probe.claim
         assert said.startswith(f"`resdepth probe {probe.name} ")
-        assert f"(results/exp/probes/{probe.name}/{probe.name}.csv)" in files
-        assert f"(results/exp/probes/{probe.name}/{probe.name}.png)" in files
+        assert csv == f"[{probe.name}.csv](results/exp/probes/{probe.name}/{probe.name}.csv)"
+        assert figure == f"[{probe.name}.png](results/exp/probes/{probe.name}/{probe.name}.png)"
         assert found.endswith(".")
 
 

@@ -341,6 +341,10 @@ def test_a_change_of_the_logits_is_positive_in_either_direction(monkeypatch):
         assert found == {abs(shift)}
 
 
+def test_inserted_blocks_follow_each_other():
+    assert identity._repeat(lambda a: 2 * a, 3, torch.tensor(1.0)) == 8
+
+
 def test_growth_follows_the_recipe_shortened_without_its_warm_up():
     recipe = replace(SHORT, epochs=None, iterations=40, warmup_lr=1e-6, warmup_depth=1, milestones=[20])
     net = probed("residual", 8, recipe=recipe)
@@ -348,6 +352,7 @@ def test_growth_follows_the_recipe_shortened_without_its_warm_up():
     rows = [*grow.measure(net, data, blocks=1, epochs=2)]
     short = replace(recipe, epochs=2, iterations=None, warmup_lr=None)
     expected = [record.train_loss for record in Trainer(replace(net.config, recipe=short), data).epochs()]
+    assert len(rows) == 6
     assert [row.train_loss for row in rows[1:3]] == expected
 
 
@@ -368,11 +373,12 @@ def test_added_residual_blocks_are_drawn_from_the_runs_seed_and_each_is_another(
 
 def test_the_error_of_a_stack_before_training_is_computed_by_hand():
     net = probed("residual", 6, "dense", batch_norm=False)
+    net = replace(net, config=replace(net.config, seed=5))
     data = data_of(net, as_pixels=True)
     (row,) = learn_identity.measure(net, data)
     stack = learn_identity.Stack(net.config, data)
-    initialise_net(stack, "residual", net.config.model, generator(0, INITIALISATION))
-    first = torch.randperm(100, generator=generator(0, 1))[:32]
+    initialise_net(stack, "residual", net.config.model, generator(5, INITIALISATION))
+    first = torch.randperm(100, generator=generator(5, 1))[:32]
     x = (data.train.images[first] / 255).flatten(1)
     a = x
     for block in stack.blocks:
@@ -380,9 +386,14 @@ def test_the_error_of_a_stack_before_training_is_computed_by_hand():
     assert row.error_before == pytest.approx(100 * ((a - x).square().sum() / x.square().sum()).item(), rel=1e-4)
 
 
-def test_a_stack_depends_on_its_seed_in_weights_and_order():
-    net = probed("residual", 6, "dense", batch_norm=False)
-    other = replace(net, config=replace(net.config, seed=1))
-    rows = [next(learn_identity.measure(n, data_of(n, as_pixels=True))) for n in (net, other, net)]
-    assert rows[0] == rows[2]
-    assert rows[0].error_before != rows[1].error_before
+def test_every_epoch_of_a_stack_has_an_order_of_its_own(monkeypatch):
+    original, seen = learn_identity.draw_order, []
+
+    def draw(seed, epoch, *words, **keys):
+        seen.append((seed, epoch))
+        return original(seed, epoch, *words, **keys)
+
+    monkeypatch.setattr(learn_identity, "draw_order", draw)
+    net = probed("residual", 6, "dense")
+    list(learn_identity.measure(net, data_of(net, as_pixels=True)))
+    assert seen == [(0, 1), (0, 2)]

@@ -10,15 +10,17 @@ from resdepth.probes.report.findings import findings
 from resdepth.probes.report.table import SETTINGS
 from resdepth.probes.rows import PROBES
 
-_HEADER = ("the lecture's claim", "command", "files", "found")
+_HEADER = ("the lecture's claim", "command", "CSV", "figure", "found")
+# More sentences would make the table unreadable; a probe's first are the most important.
+_MOST_SENTENCES = 4
 
 
-def make_table(root: Path) -> list[str]:
+def make_table(root: Path, *, is_whole: bool = False) -> list[str]:
     """Return the lines of a table with a row for every probe's CSV below a folder, in the order of `PROBES`.
 
-    Raises ConfigError for a folder without any.
+    A row has at most four sentences, or with `is_whole` all. Raises ConfigError for a folder without any probe.
     """
-    lines = [line for name in PROBES for csv in _files(root, name) for line in [_row(name, csv)]]
+    lines = [_row(name, csv, is_whole=is_whole) for name in PROBES for csv in _files(root, name)]
     if not lines:
         remedy = "contains no probe; make one with resdepth probe gradients depth=20,56,110"
         raise ConfigError("results", root, remedy)
@@ -32,20 +34,26 @@ def _files(root: Path, name: str) -> Iterator[Path]:
             yield csv
 
 
-def _row(name: str, csv: Path) -> str:
-    """Return one row; a probe that was made in several steps has several commands, and figures that are there."""
+def _row(name: str, csv: Path, *, is_whole: bool) -> str:
+    """Return one row; a probe that was made in several steps has several commands."""
     try:
         commands = json.loads((csv.parent / SETTINGS).read_text(encoding="utf-8"))["commands"]
     except (OSError, ValueError, KeyError, TypeError):
         commands = []
-    figures = sorted(csv.parent.glob(f"{name}*.png"))
-    links = [f"[{path.name}]({path.as_posix()})" for path in (csv, *figures)]
     try:
         found = findings(name, csv)
     except RecordError as error:
         found = [str(error)]
-    cells = ([f"`{command}`" for command in commands], links, found)
+    if len(found) > _MOST_SENTENCES and not is_whole:
+        more = f"{len(found) - _MOST_SENTENCES} more: `resdepth probe table {csv.parent.as_posix()} --all`"
+        found = [*found[:_MOST_SENTENCES], more]
+    figure = csv.with_suffix(".png")
+    cells = ([f"`{command}`" for command in commands], [_link(csv)], [_link(figure)] if figure.exists() else [], found)
     return _join([PROBES[name].claim, *map("<br>".join, cells)])
+
+
+def _link(path: Path) -> str:
+    return f"[{path.name}]({path.as_posix()})"
 
 
 def _join(cells: Sequence[str]) -> str:
