@@ -23,6 +23,7 @@ why: $(VENV)/.installed ## train what the probes need (15 minutes, 1.5 GB of wei
 	$(BIN)/resdepth probe gradients results/why --every 4
 	$(BIN)/resdepth probe identity results/why
 	$(BIN)/resdepth probe learn-identity experiment=learn_identity
+	$(BIN)/resdepth probe learn-identity experiment=learn_identity recipe.lr=0.003,0.03,1
 	$(BIN)/resdepth probe learn-identity experiment=learn_identity variant=residual model.zero_init_residual=true recipe.lr=0.1
 	$(BIN)/resdepth probe grow results/why --epoch 1
 	$(BIN)/resdepth probe decay results/why_decay

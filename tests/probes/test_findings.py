@@ -162,11 +162,21 @@ def test_stacks_are_said_at_their_best_rate(tmp_path):
     rows = [
         learn_row(k, lr, error) for k, lr, error in ((2, 0.1, 9.0), (2, 0.01, 0.5), (18, 0.1, 50.0), (108, 0.1, 98.0))
     ]
-    rows += [learn_row(108, 0.01, math.nan), learn_row(2, 0.1, 0.25, variant="residual")]
+    rows += [learn_row(108, 0.01, math.nan), learn_row(108, 1.0, math.nan)]
+    rows += [learn_row(2, 0.1, 0.25, variant="residual")]
     assert said("learn-identity", rows, tmp_path) == [
         "Error in percent of the squared input, with batch norm, each at its best rate (seed 0): "
-        "plain 0.5 % with 2 layers and 98 % with 108 layers; residual 0.25 % with 2 layers."
+        "plain 0.5 % with 2 layers (at the lowest rate tried) and 98 % with 108 layers; residual 0.25 % with 2 layers."
     ]
+
+
+@pytest.mark.parametrize(
+    ("best", "words"), [(0.01, " (at the lowest rate tried)"), (0.1, ""), (0.3, " (at the highest rate tried)")]
+)
+def test_a_best_rate_that_is_an_end_of_those_tried_is_said_to_be(best, words, tmp_path):
+    rows = [learn_row(2, lr, 1.0 if lr == best else 5.0, seed=seed) for lr in (0.01, 0.1, 0.3) for seed in (0, 1, 2)]
+    (line,) = said("learn-identity", rows, tmp_path)
+    assert line.endswith(f"plain 1 % with 2 layers{words}.")
 
 
 def test_stacks_that_diverge_at_every_rate_are_said_to(tmp_path):

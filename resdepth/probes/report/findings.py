@@ -114,21 +114,30 @@ def _identity(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _learn_identity(rows: pd.DataFrame) -> Iterator[str]:
-    best = best_rates(rows)
     for setting, part in rows.groupby("setting", observed=True):
-        nets = []
-        for net, each in part.groupby("net", observed=True):
-            errors = best[(best.setting == setting) & (best.net == net)].groupby("layers").error.mean()
-            ends = (
-                [f"{format_number(errors[k])} % with {k} layers" for k in dict.fromkeys(errors.index[[0, -1]])]
-                if len(errors)
-                else []
-            )
-            lost = sorted(set(each.layers) - set(errors.index))
-            ends += [f"diverges at every rate with {_join(lost)} layers"] if lost else []
-            nets.append(f"{net} {' and '.join(ends)}")
+        nets = [f"{net} {_describe_stacks(each)}" for net, each in part.groupby("net", observed=True)]
         seeds = count_seeds(part)
         yield f"Error in percent of the squared input, {setting}, each at its best rate ({seeds}): {'; '.join(nets)}."
+
+
+def _describe_stacks(rows: pd.DataFrame) -> str:
+    """Return the errors of the shortest and the longest stack of one net, and at which length all diverge."""
+    best = best_rates(rows)
+    lengths, said = sorted(set(best.layers)), []
+    for layers in dict.fromkeys(lengths[:1] + lengths[-1:]):
+        part = best[best.layers == layers]
+        edge = _describe_edge(part.lr.iloc[0], rows[rows.layers == layers].lr)
+        said.append(f"{format_number(part.error.mean())} % with {layers} layers{edge}")
+    lost = sorted(set(rows.layers) - set(lengths))
+    said += [f"diverges at every rate with {_join(lost)} layers"] if lost else []
+    return " and ".join(said)
+
+
+def _describe_edge(rate: float, tried: "pd.Series[float]") -> str:
+    """Say where the best rate is an end of those tried: one beyond it may be better."""
+    if tried.nunique() == 1 or tried.min() < rate < tried.max():
+        return ""
+    return f" (at the {'lowest' if rate == tried.min() else 'highest'} rate tried)"
 
 
 def _grow(rows: pd.DataFrame) -> Iterator[str]:
