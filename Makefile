@@ -16,7 +16,7 @@ demo: $(VENV)/.installed ## train plain and residual nets of 20, 56 and 110 laye
 	$(BIN)/resdepth sweep depth=20,56,110
 	$(BIN)/resdepth plot results/
 
-why: $(VENV)/.installed ## train what the probes need (15 minutes, 1.5 GB of weights), run them all, print what they found
+why: $(VENV)/.installed ## train what the probes need (17 minutes, 1.5 GB of weights), run them all, print what they found
 	$(BIN)/resdepth sweep experiment=why
 	$(BIN)/resdepth sweep experiment=why_decay
 	$(BIN)/resdepth probe gradients experiment=why model=conv,dense model.batch_norm=true,false

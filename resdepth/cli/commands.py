@@ -44,6 +44,7 @@ def resdepth(_version: Version = False) -> None:
 
 @app.command("train", epilog=_KEYS, help="Train one net: a sweep of one point.")
 @app.command(epilog=_KEYS)
+@exit_on_signals()
 def sweep(
     context: Context,
     overrides: Overrides = None,
@@ -70,15 +71,14 @@ def sweep(
     from resdepth.sweep.preflight import estimate_seconds, preflight
 
     ready = preflight(plan)
-    with exit_on_signals():
-        if not quiet:
-            printing.announce(plan)
-            printing.print_concurrency(ready.groups)
-            if (seconds := estimate_seconds(ready)) is not None:
-                used = device.resolve(ready.groups[0].runs[0].config.device)
-                printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
-        with open_progress(plan, quiet=quiet) as make_observer:
-            outcomes = launch(ready, make_observer, config_dir)
+    if not quiet:
+        printing.announce(plan)
+        printing.print_concurrency(ready.groups)
+        if (seconds := estimate_seconds(ready)) is not None:
+            used = device.resolve(ready.groups[0].runs[0].config.device)
+            printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
+    with open_progress(plan, quiet=quiet) as make_observer:
+        outcomes = launch(ready, make_observer, config_dir)
     if not quiet:
         warn(printing.print_results(plan, track_reading))
     failed = [(run, o) for run, o in zip(plan.pending, outcomes, strict=True) if not o.is_result]
@@ -124,6 +124,7 @@ def summary(
 
 
 @app.command(epilog=_KEYS)
+@exit_on_signals(continues=False)
 def bench(
     overrides: Overrides = None,
     at_once: Annotated[str, Option(help="Numbers of concurrent runs, such as 1,2,4.")] = "1",
@@ -148,12 +149,11 @@ def bench(
     from resdepth.cli.printing import console
 
     report = console().print
-    with exit_on_signals(continues=False):
-        if sweep:
-            folder = bench_sweep(overrides or [], out, report)
-        else:
-            counts = [int(number) for number in numbers]
-            folder = bench_steps(overrides or [], out, counts, report, baseline=baseline, minutes=minutes)
+    if sweep:
+        folder = bench_sweep(overrides or [], out, report)
+    else:
+        counts = [int(number) for number in numbers]
+        folder = bench_steps(overrides or [], out, counts, report, baseline=baseline, minutes=minutes)
     print(folder)
 
 

@@ -106,6 +106,7 @@ def _require(option: str, value: int, least: int, most: int) -> None:
         raise ConfigError(option, value, f"needs a whole number from {least} to {most:,}")
 
 
+@exit_on_signals()
 def _run(
     name: str, targets: list[str] | None, out: Path | None, formats: str, config_dir: Path | None,
     options: dict[str, Any], *, restart: bool, quiet: bool, every: int = 1, epoch: int | None = None,
@@ -123,7 +124,7 @@ def _run(
     if out is not None:
         selection = replace(selection, folder=expand_path("--out", str(out)))
     words = [word for word in sys.argv[1:] if word not in ("--restart", "--quiet", "-q")]
-    with exit_on_signals(), track_nets(len(selection.nets), quiet=quiet) as on_net:
+    with track_nets(len(selection.nets), quiet=quiet) as on_net:
         csv, failures = measure(probe, selection, options, shlex.join(["resdepth", *words]), on_net, restart=restart)
     for line in (*selection.problems, *failures):
         print(f"resdepth: {one_line(line)}", file=sys.stderr)

@@ -7,9 +7,9 @@ from resdepth.results.rows import column
 
 @dataclass(frozen=True)
 class NetRow:
-    """The columns that say which net a row is of; every probe has them."""
+    """The columns that identify a net; every probe has them."""
 
-    run: str = column("the run's directory, as a sweep would name it")
+    run: str = column("directory of the run, as a sweep would name it")
     dataset: str = column("the data option's name")
     model: str = column("the model option's name")
     variant: str = column("plain, residual, or another entry of the table of variants")
@@ -18,12 +18,12 @@ class NetRow:
     zero_init_residual: bool = column("whether the residual blocks started as the identity")
     lr: float = column("the recipe's learning rate")
     seed: int = column("seed of initialisation and order")
-    epoch: int = column("epochs trained; 0 at initialisation", "epochs")
+    epoch: int = column("epochs trained before it is measured; 0 at initialisation", "epochs")
 
 
 @dataclass(frozen=True)
 class GradientRow(NetRow):
-    """One layer of one net, on one minibatch."""
+    """One layer of one net, on a minibatch of 128 training images."""
 
     layer: int = column("weighted layer, from 1; 0 is the image", "layers")
     weight_gradient: float = column("Frobenius norm of the loss's gradient with respect to the layer's weights")
@@ -37,13 +37,13 @@ class GradientRow(NetRow):
 class IdentityRow(NetRow):
     """Blocks inserted at one place of a net."""
 
-    place: int = column("number of blocks before the inserted ones", "blocks")
+    place: int = column("blocks of the net before the inserted ones", "blocks")
     blocks: int = column("blocks inserted", "blocks")
     kind: str = column("zero: weights and batch norm's scale and shift zero; dirac: each layer an identity matrix")
     logit_change: float = column("largest absolute change of a logit")
     logit_scale: float = column("largest absolute logit before")
-    error: float = column("training error after the insertion, evaluation mode", "percent")
-    error_before: float = column("training error before it", "percent")
+    error: float = column("error of 512 training images after the insertion, evaluation mode", "percent")
+    error_before: float = column("the same before the insertion", "percent")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class LearnIdentityRow(NetRow):
     """A stack of layers trained to reproduce its input."""
 
     layers: int = column("layers of the stack: the depth without the first layer and the classifier", "layers")
+    epochs: int = column("epochs that the stack was trained", "epochs")
     error_before: float = column("squared error of the first minibatch, in percent of the squared input", "percent")
     error: float = column("the same over the last epoch's minibatches; an output of zero has 100", "percent")
 
@@ -67,17 +68,17 @@ class GrowRow(NetRow):
 
 @dataclass(frozen=True)
 class DecayRow(NetRow):
-    """One block of a trained net."""
+    """One block of a trained net, on 512 training images."""
 
     weight_decay: float = column("the recipe's weight decay")
     decay_bias: bool = column("whether biases decay")
     decay_bn: bool = column("whether batch norm's scale and shift decay")
     block: int = column("block, from 1", "blocks")
-    branch_ratio: float = column("|F(x)| / |x|, the mean over images; x is the shortcut's output")
+    branch_ratio: float = column("|F(x)| / |x|, the mean over 512 images; x is the shortcut's output")
     weight_norm: float = column("Frobenius norm of the weights of both layers")
     bias_norm: float = column("norm of the biases, or of batch norm's shifts")
     bn_scale: float = column("root mean square of batch norm's scales; nan without batch norm")
-    error: float = column("the net's training error, evaluation mode", "percent")
+    error: float = column("the net's error of 512 training images, evaluation mode", "percent")
 
 
 @dataclass(frozen=True)

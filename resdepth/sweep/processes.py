@@ -41,9 +41,11 @@ def context() -> Any:
 def prepare() -> None:
     """Start to load torch in the background, for the processes to come."""
     if _METHOD == "forkserver":
-        from multiprocessing import forkserver
+        from multiprocessing import forkserver, resource_tracker
 
         context().set_forkserver_preload(["resdepth.sweep.run"])
+        # Before, because its start unblocks Ctrl-C.
+        resource_tracker.ensure_running()
         with sigint_blocked():
             forkserver.ensure_running()
 

@@ -21,7 +21,7 @@ from resdepth.training.cuda import Stream
 from resdepth.training.evaluation import Evaluation
 from resdepth.training.schedule import Schedule, warms_up
 from resdepth.training.sgd import SGD
-from resdepth.training.step import Step
+from resdepth.training.step import Objective, Step, classification
 
 
 class StepEvent(Enum):
@@ -40,13 +40,15 @@ def build_net(config: RunConfig, data: DeviceData) -> Net:
 class Trainer:
     """One net and the state of its training. After `load_state_dict`, training continues bit for bit.
 
-    `net` is by default the configuration's, at its initialisation. All work is submitted to `stream`, by default one of
-    its own; `close` waits for it and frees the captured graphs.
+    `net` is by default the configuration's, at its initialisation; with an `objective` other than classification it is
+    not evaluated, so that test losses and errors are NaN. All work is submitted to `stream`, by default one of its own;
+    `close` waits for it and frees the captured graphs.
     """
 
     def __init__(
-        self, config: RunConfig, data: DeviceData, stream: Stream | None = None, net: Net | None = None
-    ) -> None:
+        self, config: RunConfig, data: DeviceData, stream: Stream | None = None, net: Net | None = None,
+        objective: Objective = classification,
+    ) -> None:  # fmt: skip
         self.config, self.data = config, data
         self.schedule = Schedule.of(config.recipe, len(data.train))
         device = data.mean.device
@@ -61,9 +63,15 @@ class Trainer:
         self.stream = stream or Stream(device)
         captured = engine.is_captured(self.engine, device)
         optimiser = SGD(self.net, config.recipe, device, half=config.precision == "bf16")
-        self.step = Step(self.net, data, optimiser, self.schedule, self.stream, is_captured=captured)
-        splits = ("test", "train") if config.recipe.eval_clean else ("test",)
-        self._evaluations = {s: Evaluation(self.net, data, s, self.stream, is_captured=captured) for s in splits}
+        self.step = Step(
+            self.net, data, optimiser, self.schedule, self.stream, is_captured=captured, objective=objective
+        )
+        splits = ["test", "train"] if config.recipe.eval_clean else ["test"]
+        self._evaluations = {
+            split: Evaluation(self.net, data, split, self.stream, is_captured=captured)
+            for split in splits
+            if objective is classification
+        }
         self.epoch, self.warming_up, self.train_error = 0, True, math.nan
 
     def state_dict(self) -> dict[str, Any]:

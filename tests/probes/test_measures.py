@@ -14,6 +14,7 @@ from resdepth.probes import insertion
 from resdepth.probes.measures import decay, gradients, grow, identity, learn_identity
 from resdepth.probes.nets import sample
 from resdepth.results.checkpoint import save_weights, weights_path
+from resdepth.training import trainer
 from resdepth.training.trainer import Trainer
 
 OPTIONS = [(a, b) for a in ("conv", "dense") for b in (True, False)]
@@ -25,7 +26,7 @@ BOTH = ["plain", "residual"]
 def test_gradient_norms_are_those_of_a_backward_pass(variant, architecture, batch_norm):
     net = probed(variant, 14, architecture, batch_norm=batch_norm)
     data = data_of(net)
-    rows = gradients.measure(net, data)
+    rows = [*gradients.measure(net, data)]
     module = net.build(data).train()
     images, labels = sample(data, 128)
     F.cross_entropy(module(images), labels).backward()
@@ -45,7 +46,7 @@ def test_the_gradient_of_an_activation_is_the_change_of_the_loss():
     images, labels = sample(data, 128)
     p = F.softmax(net.build(data).train()(images), dim=1)
     expected = (p - F.one_hot(labels, 10)) / len(labels)
-    rows = gradients.measure(net, data)
+    rows = [*gradients.measure(net, data)]
     assert rows[-1].activation_gradient == pytest.approx(expected.square().mean().sqrt().item(), rel=1e-4)
     # A fixed direction of the logits has the same gradient for every image.
     assert rows[-1].correlation == pytest.approx(1)
@@ -201,7 +202,7 @@ def test_correlations_are_those_of_each_images_own_gradient():
     """By one backward pass per image, with batch norm's statistics of the images as constants."""
     net = probed("residual", 8, "dense")
     data = data_of(net)
-    rows = gradients.measure(net, data)
+    rows = [*gradients.measure(net, data)]
     module = net.build(data)
     images, _ = sample(data, 128)
     for norm in module.modules():
@@ -387,13 +388,13 @@ def test_the_error_of_a_stack_before_training_is_computed_by_hand():
 
 
 def test_every_epoch_of_a_stack_has_an_order_of_its_own(monkeypatch):
-    original, seen = learn_identity.draw_order, []
+    original, seen = trainer.draw_order, []
 
     def draw(seed, epoch, *words, **keys):
         seen.append((seed, epoch))
         return original(seed, epoch, *words, **keys)
 
-    monkeypatch.setattr(learn_identity, "draw_order", draw)
+    monkeypatch.setattr(trainer, "draw_order", draw)
     net = probed("residual", 6, "dense")
     list(learn_identity.measure(net, data_of(net, as_pixels=True)))
     assert seen == [(0, 1), (0, 2)]

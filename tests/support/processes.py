@@ -12,11 +12,12 @@ from support.commands import environment, process_arguments
 WORDS = ("sweep", "depth=8", "recipe.epochs=12", "device=cpu", "checkpoint_seconds=0")
 
 
-def start(*words, cwd, cores=1):
+def start(*words, cwd, cores=1, **options):
     """A command that goes on meanwhile; on two cores it trains both runs at once, in processes of their own."""
     return subprocess.Popen(
         [sys.executable, "-m", "resdepth", *words], cwd=cwd, env=environment(OMP_NUM_THREADS=str(cores)),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **process_arguments(),
+        **options,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from support.commands import forked_command
@@ -58,3 +59,28 @@ def test_a_signal_to_the_command_ends_all_its_processes(tmp_path, number, code):
     assert gone(below)
     if code > 0:
         assert said == f"resdepth: stopped; to continue: resdepth {' '.join(WORDS)}\n"
+
+
+@linux
+def test_ctrl_c_in_a_terminal_while_torch_is_loaded_is_one_line(tmp_path):
+    """A terminal sends it to every process; those that load torch must not print their tracebacks."""
+    process = start(*WORDS, cwd=tmp_path, cores=2, start_new_session=True)
+    end = time.monotonic() + 30
+    while not any(is_fork_server(pid) for pid in children(process)):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    time.sleep(0.2)
+    below = children(process)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert said == f"resdepth: stopped; to continue: resdepth {' '.join(WORDS)}\n"
+    assert gone(below)
+
+
+def is_fork_server(pid):
+    try:
+        return "forkserver" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False

@@ -1,5 +1,7 @@
 """Gradients and activations at every layer, on one minibatch in training mode."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,8 +16,10 @@ _IMAGES = 128  # the paper's minibatch
 _STEP = 0.1  # from an image to another
 
 
-def measure(probed: ProbedNet, data: DeviceData) -> list[GradientRow]:
-    """Return a row per layer, from the image (0) to the classifier.
+def measure(probed: ProbedNet, data: DeviceData) -> Iterator[GradientRow]:
+    """Yield a row per layer, from the image (0) to the classifier.
+
+    The norms are computed in float64, where the device has it: a deep plain net with batch norm amplifies rounding.
 
     The correlations are those of Balduzzi et al. 2017, section 2, of gradients of v . logits with respect to a layer's
     output, v a fixed random direction. They are 1 where the gradient does not depend on the image, and 0 where
@@ -23,15 +27,17 @@ def measure(probed: ProbedNet, data: DeviceData) -> list[GradientRow]:
     """
     net = probed.build(data).train()
     images, labels = sample(data, _IMAGES)
+    if images.device.type != "mps":
+        net, images = net.double(), images.double()
     images.requires_grad_()
     layers, outputs = zip(*net.trace(images), strict=True)
     nodes, weights = [images, *outputs], [layer.weight for layer in layers]
     loss = F.cross_entropy(outputs[-1], labels)
     found = torch.autograd.grad(loss, [*weights, *nodes])
     by_weight, by_node = found[: len(weights)], found[len(weights) :]
-    directed = _directed_gradients(net, images.detach())
-    return [
-        GradientRow(
+    directed = _directed_gradients(net.float(), images.detach().float())
+    for layer, node in enumerate(nodes):
+        yield GradientRow(
             **probed.columns,
             layer=layer,
             weight_gradient=by_weight[layer - 1].norm().item() if layer else float("nan"),
@@ -40,8 +46,6 @@ def measure(probed: ProbedNet, data: DeviceData) -> list[GradientRow]:
             correlation=mean_cosine(directed[layer][: len(images)]),
             neighbour_correlation=paired_cosine(*directed[layer].chunk(2)),
         )
-        for layer, node in enumerate(nodes)
-    ]
 
 
 def _directed_gradients(net: Net, images: Tensor) -> list[Tensor]:
@@ -58,7 +62,7 @@ def _directed_gradients(net: Net, images: Tensor) -> list[Tensor]:
     near = images + _STEP * (images.roll(1, dims=0) - images)
     both = torch.cat([images, near]).requires_grad_()
     outputs = [output for _, output in net.eval().trace(both)]
-    direction = torch.randn(outputs[-1].shape[1], generator=torch.Generator().manual_seed(0)).to(images.device)
+    direction = torch.randn(outputs[-1].shape[1], generator=torch.Generator().manual_seed(0)).to(images)
     return [*torch.autograd.grad((outputs[-1] @ direction).sum(), [both, *outputs])]
 
 

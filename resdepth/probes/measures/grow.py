@@ -17,7 +17,7 @@ from resdepth.training.evaluation import Evaluation
 from resdepth.training.trainer import Trainer
 from resdepth.variants import VARIANTS
 
-_IMAGES = 512
+_IMAGES = 512  # of which batch norm's statistics at an added layer are taken
 
 
 def measure(probed: ProbedNet, data: DeviceData, blocks: int, epochs: int) -> Iterator[GrowRow]:

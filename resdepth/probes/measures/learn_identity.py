@@ -1,12 +1,13 @@
 """Stacks of layers trained to reproduce their input: how hard is the identity to learn?"""
 
+import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from resdepth.config.schema import RunConfig
-from resdepth.data.augment import draw_order
 from resdepth.data.device_data import DeviceData
 from resdepth.data.seeding import INITIALISATION, generator
 from resdepth.models.build import initialise_net
@@ -14,10 +15,7 @@ from resdepth.models.net import Net
 from resdepth.probes.insertion import make_block
 from resdepth.probes.nets import ProbedNet
 from resdepth.probes.rows import LearnIdentityRow
-from resdepth.training.cuda import Stream
-from resdepth.training.schedule import Schedule
-from resdepth.training.sgd import SGD
-from resdepth.training.step import Step
+from resdepth.training.trainer import Trainer
 
 
 class Stack(Net):
@@ -48,29 +46,27 @@ def measure(probed: ProbedNet, data: DeviceData) -> Iterator[LearnIdentityRow]:
 
     The recipe gives rate, length, minibatch, momentum and decay; there is no warm-up, and the arithmetic is float32.
     """
-    config = probed.config
+    recipe = replace(probed.config.recipe, pad=0, flip=False, warmup_lr=None)
+    config = replace(probed.config, recipe=recipe, precision="fp32")
     net = Stack(config, data)
     initialise_net(net, config.variant, config.model, generator(config.seed, INITIALISATION))
-    net = net.to(data.mean.device)
 
     def reconstruction(outputs: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         wanted = net.prepare(images)
         return (outputs - wanted).square().sum() / wanted.square().sum(), torch.zeros_like(labels[0])
 
-    recipe = config.recipe
-    schedule = Schedule.of(recipe, len(data.train))
-    optimiser, stream = SGD(net, recipe, data.mean.device), Stream(data.mean.device)
-    step = Step(net, data, optimiser, schedule, stream, is_captured=False, objective=reconstruction)
     losses = []
-    for epoch in range(1, schedule.epochs + 1):
-        rates = schedule.rates(epoch)
-        order = draw_order(config.seed, epoch, len(data.train), schedule.batch_size, len(rates), 0, flip=False)
-        step.begin_epoch(order, rates)
-        for number in range(len(rates)):
-            step()
-            if epoch == 1 and number == 0:
-                losses.append(step.epoch_metrics()[0])
-        losses.append(step.epoch_metrics()[0])
+
+    def keep_first(iteration: int) -> None:
+        if iteration == 1:
+            losses.append(trainer.step.epoch_metrics()[0])
+
+    with contextlib.closing(Trainer(config, data, net=net, objective=reconstruction)) as trainer:
+        losses += [record.train_loss for record in trainer.epochs(keep_first)]
     yield LearnIdentityRow(
-        **probed.columns, layers=config.depth - 2, error_before=100 * losses[0], error=100 * losses[-1]
+        **probed.columns,
+        layers=config.depth - 2,
+        epochs=trainer.epoch,
+        error_before=100 * losses[0],
+        error=100 * losses[-1],
     )
