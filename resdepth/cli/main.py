@@ -1,7 +1,9 @@
 """Entry point of the `resdepth` command."""
 
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from resdepth.cli.commands import app, warn
@@ -11,13 +13,18 @@ from resdepth.errors import ResdepthError
 _TRACEBACK = "RESDEPTH_TRACEBACK"  # environment variable: raise unexpected errors instead of printing one line
 
 
+# What Typer says of an option's value that is not a number, and what is said here.
+_NUMBER = re.compile(r"unable to parse string as an? (integer|number)")
+_NUMBERS = {"integer": "whole number", "number": "number"}
+
+
 def main() -> None:
     """Run the command: errors as one line on standard error, exit code 2 for bad input and 1 for a failure."""
     # sys.stdout is None where Python was started with it closed.
     before = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     output = sys.stdout = TolerantStdout(before)
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(prog_name="resdepth", standalone_mode=False) or 0
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # of Typer, which does not export it
             print(error.format_message())  # type: ignore[attr-defined]
@@ -35,13 +42,26 @@ def _describe_error(error: Exception) -> tuple[str, int]:
     """Return one line for the error, and the exit code."""
     if isinstance(error, ResdepthError):
         return str(error), error.exit_code
-    if hasattr(error, "format_message"):  # Typer's, for an unknown command or option
+    if hasattr(error, "format_message"):  # of Typer: an unknown command or option, or a value of another type
         line = " ".join(error.format_message().split()).rstrip(".")
+        if (number := _NUMBER.search(line)) is not None:
+            return f"{_option_given(error.param.opts)}: needs a {_NUMBERS[number[1]]}", 2  # type: ignore[attr-defined]
         hint = "; overrides are written key=value, as in depth=20" if "No such option" in line else ""
-        return f"{line}{hint}; see resdepth --help", 2
+        context = getattr(error, "ctx", None)
+        return f"{line}{hint}; see {context.command_path if context else 'resdepth'} --help", 2
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; fix that and run the same command again", 1
     if _TRACEBACK in os.environ:
         raise error
     line = " ".join(str(error).split())
     return f"{type(error).__name__}: {line}; set {_TRACEBACK}=1 to get the traceback for a bug report", 1
+
+
+def _option_given(names: Sequence[str]) -> str:
+    """Return the option of the command line with its value, as --every=x."""
+    words = sys.argv[1:]
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return f"{name}={value if equals else following}"
+    return names[0]

@@ -16,11 +16,25 @@ from resdepth.probes.rows import PROBES
 
 app = Typer(no_args_is_help=True, rich_markup_mode=None)
 
-_TARGETS = """RESULTS: a folder with trained nets, of a sweep with keep_weights=last (gradients: keep_weights=all).
-KEY=VALUE: overrides as for sweep, for nets at their initialisation."""
-
-Targets = Annotated[list[str] | None, Argument(metavar="[RESULTS | KEY=VALUE...]", help=_TARGETS)]
-Out = Annotated[Path | None, Option(help="Folder for what is found.", show_default="probes/NAME beside the runs")]
+Targets = Annotated[
+    list[str] | None,
+    Argument(
+        metavar="RESULTS|KEY=VALUE",
+        help="A folder with trained nets, of a sweep with keep_weights=all; or overrides as for sweep, for nets at "
+        "their initialisation.",
+    ),
+]
+Trained = Annotated[
+    list[str] | None,
+    Argument(metavar="RESULTS", help="A folder with trained nets, of a sweep with keep_weights=last or all."),
+]
+Stacks = Annotated[
+    list[str] | None,
+    Argument(metavar="KEY=VALUE", help="Overrides as for sweep; the stacks have depth - 2 layers."),
+]
+Out = Annotated[
+    Path | None, Option(help="Folder for the CSV and the figures.", show_default="probes/NAME beside the runs")
+]
 Formats = Annotated[str, Option("--format", help="png, svg, or both: png,svg.")]
 Restart = Annotated[bool, Option("--restart", help="Measure everything again; keep the earlier CSV in .aside.")]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only problems.")]
@@ -49,7 +63,7 @@ def gradients(
 
 @_command("identity")
 def identity(
-    targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
+    targets: Trained = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
     quiet: Quiet = False, config_dir: ConfigDir = None,
     blocks: Annotated[str, Option(help="Numbers of blocks to insert at each place.")] = "1,10",
 ) -> None:  # fmt: skip
@@ -62,7 +76,7 @@ def identity(
 
 @_command("learn-identity")
 def learn_identity(
-    targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
+    targets: Stacks = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
     quiet: Quiet = False, config_dir: ConfigDir = None,
 ) -> None:  # fmt: skip
     _run("learn-identity", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet)
@@ -70,7 +84,7 @@ def learn_identity(
 
 @_command("grow")
 def grow(
-    targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
+    targets: Trained = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
     quiet: Quiet = False, config_dir: ConfigDir = None,
     blocks: Annotated[int, Option(help="Blocks of two layers to add.")] = 9,
     epochs: Annotated[int, Option(help="Epochs to go on training.")] = 3,
@@ -85,7 +99,7 @@ def grow(
 
 @_command("decay")
 def decay(
-    targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
+    targets: Trained = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
     quiet: Quiet = False, config_dir: ConfigDir = None,
 ) -> None:  # fmt: skip
     _run("decay", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet)
@@ -138,18 +152,16 @@ def _run(
 
 
 def _draw(name: str, csv: Path, formats: tuple[str, ...]) -> list[Path]:
-    """Write the probe's figures beside its CSV, and remove those of earlier that it does not give any more."""
+    """Write the probe's figures beside its CSV; remove earlier ones that do not show these rows."""
     from resdepth.probes.report.figures import draw
     from resdepth.report.style import save_figure
 
     files: list[Path] = []
     try:
-        stems = []
         for stem, figure in draw(name, csv):
             files += save_figure(figure, csv.with_name(stem), formats)
-            stems.append(stem)
         for path in csv.parent.glob(f"{name}*"):
-            if path.suffix in (".png", ".svg") and path.stem not in stems:
+            if path.suffix in (".png", ".svg") and path not in files:
                 path.unlink()
     except OSError as error:
         remedy = f"cannot be written to ({error.strerror}); fix that and run the same command again"

@@ -50,14 +50,20 @@ class ProbeFile:
     def __contains__(self, net: ProbedNet) -> bool:
         return net.key in self._rows
 
-    def register(self, nets: Sequence[ProbedNet], command: str) -> None:
-        """Note the nets' configurations. Raises ConfigError where the file holds others of the same label."""
+    def register(self, nets: Sequence[ProbedNet], command: str) -> list[ProbedNet]:
+        """Note the nets' configurations and return those that are to be measured.
+
+        Raises ConfigError where the file holds others of the same label.
+        """
         for net in nets:
             difference = describe_differences(self._nets.get(net.label, run_identity(net.config)), net.config)
             if difference:
                 self._refuse(f"holds another net called {net.label} ({difference})")
             self._nets[net.label] = run_identity(net.config)
-        self._commands = list(dict.fromkeys([*self._commands, command])) if self._rows else [command]
+        pending = [net for net in nets if net not in self]
+        if pending:
+            self._commands = list(dict.fromkeys([*self._commands, command])) if self._rows else [command]
+        return pending
 
     def add(self, net: ProbedNet, found: list[NetRow]) -> None:
         """Add the rows of one net; the file is written every few seconds."""
@@ -120,6 +126,8 @@ def measure(
     `on_net` is called after each net. With `restart`, an earlier measurement is kept in .aside.
     """
     folder, failures = selection.folder, list[str]()
+    for name in {net.config.device for net in selection.nets}:
+        devices.resolve(name)
     known = None if restart else ProbeFile(folder, probe, options)
     if known is None or any(net not in known for net in selection.nets):
         _require_data(selection.nets)
@@ -127,10 +135,9 @@ def measure(
         _make_folder(folder, restart=restart)
         with locked(folder):
             file = ProbeFile(folder, probe, options)
-            file.register(selection.nets, command)
+            pending = file.register(selection.nets, command)
             # First of all files: it says that the folder is a probe's.
             file.write()
-            pending = [net for net in selection.nets if net not in file]
             if pending:
                 with _threads(pending):
                     device = devices.resolve(pending[0].config.device)

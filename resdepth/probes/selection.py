@@ -41,6 +41,8 @@ def select(
     initialisation, after every `every`-th epoch, and after the last. Raises ConfigError for targets that name no net,
     with the command that would make it.
     """
+    if not all(word.strip() for word in targets):
+        raise ConfigError("results", "", "is empty; name a folder, or an override such as depth=20")
     # The name of a run's folder may hold an equals sign, too.
     folders = [expand_path("results", word) for word in targets if _is_folder(word)]
     overrides = [word for word in targets if not _is_folder(word)]
@@ -89,7 +91,8 @@ def _select_trained(probe: Probe, root: Path, overrides: Sequence[str], *, every
         if outcome is not None and outcome.state == "diverged":
             # There are no weights after a divergence; those before it are not the trained net's.
             epochs = [e for e in epochs if e == epoch] if probe.needs_weights else (epochs or [0])
-            problems += [] if epochs else [f"{folder}: left out, it diverged"]
+            remedy = "train it at a lower recipe.lr"
+            problems += [] if epochs else [f"{folder}: left out, because it diverged; {remedy}"]
         elif outcome is None:
             done = f"measured up to epoch {max(files)}" if epochs else "left out, without weights"
             problems.append(f"{folder}: has not finished; {done}")

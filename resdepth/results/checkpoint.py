@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
@@ -124,12 +125,17 @@ def load_weights(path: Path, config: RunConfig) -> dict[str, Tensor]:
     """Read a net's tensors on the CPU. Raises RecordError for a damaged file and for those of another run."""
     remedy = "remove it, and train its run again with keep_weights=last --restart"
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})["resdepth"])
-            there = metadata["identity"]
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        difference = describe_differences(there, config)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        # Not by its path, which need not be UTF-8.
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); fix that") from error
+    try:
+        tensors = from_safetensors(content)
+        # The format: the length of a header in JSON, the header, the tensors.
+        size = int.from_bytes(content[:8], "little")
+        metadata = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["resdepth"])
+        difference = describe_differences(metadata["identity"], config)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}: is not a file of weights ({type(error).__name__}); {remedy}") from error
     if difference or path != weights_path(path.parent.parent, metadata.get("epoch")):
         difference = difference or f"of epoch {metadata.get('epoch')}"

@@ -34,14 +34,16 @@ def read(path: Path, kind: type[_Row]) -> list[_Row]:
     remedy = "fix it, or move its folder away"
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            header, *lines = csv.reader(file, strict=True)
+            lines = list(csv.reader(file, strict=True))
     except (OSError, ValueError, csv.Error) as error:
-        raise RecordError(f"{path}: cannot be read ({error}); {remedy}") from error
-    if header != [c.name for c in columns]:
+        raise RecordError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {remedy}") from error
+    if lines[:1] != [[c.name for c in columns]]:
         raise RecordError(f"{path}: line 1 is not the header of a {kind.__name__}; {remedy}")
     rows = []
-    for number, line in enumerate(lines, start=2):
+    for number, line in enumerate(lines[1:], start=2):
         try:
+            if len(line) != len(columns):
+                raise ValueError(f"{len(line)} columns instead of {len(columns)}")
             rows.append(kind(*(_parse(c.type, text) for c, text in zip(columns, line, strict=True))))
         except (KeyError, ValueError) as error:
             raise RecordError(f"{path}: line {number} is not a {kind.__name__} ({error}); {remedy}") from error

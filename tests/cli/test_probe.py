@@ -28,6 +28,8 @@ def test_nets_at_initialisation_are_measured_drawn_and_described(tmp_path):
     again = forked_command(*words, "--format", "png", cwd=tmp_path)
     assert again.stdout.splitlines()[-2:] == [f"{folder}/gradients.png", f"{folder}/gradients_ratio.png"]
     assert (tmp_path / folder / "gradients.csv").read_bytes() == before
+    # What the other format showed may be out of date.
+    assert not (tmp_path / folder / "gradients.svg").exists()
 
 
 def test_trained_nets_are_measured_by_every_probe_and_their_findings_are_one_table(tmp_path, monkeypatch):

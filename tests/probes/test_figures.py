@@ -55,7 +55,9 @@ def identity_rows(**more):
 def learn_identity_rows(**more):
     for net in nets(**more):
         for lr, error in ((0.1, 40.0), (0.01, 4.0)):
-            row = LearnIdentityRow(**net, layers=net["depth"] - 2, error_before=120.0, error=error * (1 + net["seed"]))
+            row = LearnIdentityRow(
+                **net, layers=net["depth"] - 2, epochs=20, error_before=120.0, error=error * (1 + net["seed"])
+            )
             yield replace(row, lr=lr)
 
 

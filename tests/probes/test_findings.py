@@ -155,7 +155,7 @@ def test_identity_layers_that_change_nothing_but_by_rounding_are_a_solution(chan
 
 
 def learn_row(layers, lr, error, **more):
-    return LearnIdentityRow(**net(lr=lr, **more), layers=layers, error_before=120.0, error=error)
+    return LearnIdentityRow(**net(lr=lr, **more), layers=layers, epochs=20, error_before=120.0, error=error)
 
 
 def test_stacks_are_said_at_their_best_rate(tmp_path):

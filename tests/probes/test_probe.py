@@ -296,7 +296,7 @@ def test_a_line_with_a_column_too_few_or_too_many_is_refused(change, tmp_path, a
     csv, _ = run(tmp_path, probed("plain"))
     header, first, *others = csv.read_text().splitlines()
     csv.write_text("\n".join([header, change(first), *others]) + "\n")
-    with pytest.raises(RecordError, match="line 2 is not a GradientRow"):
+    with pytest.raises(RecordError, match=r"line 2 is not a GradientRow \(1[57] columns instead of 16\)"):
         rows.read(csv, GradientRow)
 
 
@@ -331,3 +331,13 @@ def test_a_process_uses_the_data_that_it_is_given(monkeypatch, tmp_path):
     shell._measure_batch("gradients", [net], {}, data, pipe)
     (found,) = pipe.sent
     assert len(found) == 9
+
+
+def test_a_command_that_measures_nothing_is_not_noted_and_its_device_is_checked(tmp_path, alone):
+    csv, _ = run(tmp_path)
+    before = (csv.parent / "probe.json").read_text()
+    measure(GRADIENTS, selection(tmp_path), {}, "resdepth probe gradients --format png")
+    assert (csv.parent / "probe.json").read_text() == before
+    other = replace(probed(), config=replace(probed().config, device="cuda:7"))
+    with pytest.raises(ConfigError, match="device=cuda:7"):
+        run(tmp_path, other)

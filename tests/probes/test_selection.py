@@ -163,7 +163,7 @@ def test_a_diverged_run_is_measured_at_its_initialisation_alone(elsewhere, tmp_p
     path = tmp_path / "results/exp" / LABELS[0] / "outcome.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"state": "diverged"}))
     assert keys(select(GRADIENTS, ["results/exp"], None)) == [(LABELS[0], 0)]
-    with pytest.raises(ConfigError, match=r"left out, it diverged"):
+    with pytest.raises(ConfigError, match=r"left out, because it diverged; train it at a lower recipe.lr"):
         select(IDENTITY, ["results/exp"], None)
 
 

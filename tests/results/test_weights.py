@@ -1,11 +1,14 @@
 """weights/epoch-N.safetensors: what is kept, what other programs read, and what is refused."""
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
+from support.platforms import linux
 from support.runs import TINY, StopAfter, all_rows, train_here
 from support.trainers import training
 
@@ -138,3 +141,19 @@ def test_an_epochs_weights_are_written_before_its_checkpoint(elsewhere, tmp_path
     monkeypatch.setattr(CheckpointWriter, "save", save)
     train_here("depth=8", "variant=plain", "keep_weights=all", "keep_checkpoint=true", "checkpoint_seconds=0", *TINY)
     assert [len(names) for names in seen] == [1, 2]
+
+
+@linux
+def test_a_folder_whose_name_is_not_utf8_holds_weights_as_any_other(tmp_path):
+    t = training()
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    folder.mkdir()
+    save_weights(folder, t.config, 1, t.weights)
+    assert load_weights(weights_path(folder, 1), t.config).keys() == t.weights.keys()
+
+
+def test_weights_that_cannot_be_read_are_not_called_damaged(tmp_path):
+    t = training()
+    weights_path(tmp_path, 1).mkdir(parents=True)
+    with pytest.raises(RecordError, match=r"epoch-1.safetensors: cannot be read \(Is a directory\); fix that$"):
+        load_weights(weights_path(tmp_path, 1), t.config)

@@ -20,6 +20,8 @@ def make_table(root: Path, *, is_whole: bool = False) -> list[str]:
 
     A row has at most four sentences, or with `is_whole` all. Raises ConfigError for a folder without any probe.
     """
+    if not root.is_dir():
+        raise ConfigError("results", root, "is not a folder; name one with probes, such as results/digits")
     lines = [_row(name, csv, is_whole=is_whole) for name in PROBES for csv in _files(root, name)]
     if not lines:
         remedy = "contains no probe; make one with resdepth probe gradients depth=20,56,110"

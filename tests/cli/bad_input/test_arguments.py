@@ -35,7 +35,7 @@ PLOT = {
     ". --x time": "--x=time: choose one of epoch, iteration",
     ".": "results=.: contains no rows to plot",
     "--out": "Option '--out' requires an argument",
-    "a b": "Got unexpected extra argument(s) (b); see resdepth --help",
+    "a b": "Got unexpected extra argument(s) (b); see resdepth plot --help",
     (
         "--format",
         "",
@@ -50,7 +50,7 @@ PLOT = {
     "--x '": "--x=': choose one of epoch, iteration",
     "--metric": "Option '--metric' requires an argument; see resdepth --help",
     "/dev/null": "results=/dev/null: is not a folder; name one that holds runs, such as",
-    "a\x00b": "Invalid value for 'results': Value error, embedded null byte; see resdepth --help",
+    "a\x00b": "Invalid value for 'results': Value error, embedded null byte; see resdepth plot --help",
     ("a\nb",): "results=a\\nb: is not a folder; name one that holds runs, such as results/",
     "\udcff": "results=\\udcff: is not a folder; name one that holds runs, such as",
     ("",): "results=.: contains no rows to plot; make some with resdepth sweep",
@@ -59,7 +59,7 @@ PLOT = {
 SUMMARY = {
     ".": "results=.: contains no rows to sum up",
     "nowhere": "results=nowhere: is not a folder",
-    "a b": "Got unexpected extra argument(s) (b); see resdepth --help",
+    "a b": "Got unexpected extra argument(s) (b); see resdepth summary --help",
     ("a\nb",): "results=a\\nb: is not a folder; name one that holds runs, such as results/",
     ("",): "results=.: contains no rows to sum up; make some with resdepth sweep",
     "--csv": "Option '--csv' requires an argument; see resdepth --help",

@@ -5,7 +5,9 @@ from support.bad_input import both, cases, in_table, put, run_of_ones_own
 PUBLISHED_RUN = run_of_ones_own()
 
 PROBES = {
-    "foo": "No such command 'foo'",
+    "foo": "No such command 'foo'; see resdepth probe --help",
+    ("gradients", ""): "results=: is empty; name a folder, or an override such as depth=20",
+    "table nowhere": "results=nowhere: is not a folder; name one with probes",
     "gradients nowhere": "results=nowhere: is neither a folder of results nor an override such as depth=20",
     "gradients depth=21": "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26",
     "gradients a b": "results=a b: a probe measures the runs of one folder; name one",
@@ -14,7 +16,8 @@ PROBES = {
     "gradients data=npz data.path=none.npz": "data.path=none.npz: ",
     "gradients --format pdf": "--format=pdf: choose one of png, svg",
     "gradients --every 0": "--every=0: needs a whole number from 1",
-    "gradients --every x": "Invalid value for '--every'",
+    "gradients --every x": "--every=x: needs a whole number",
+    "gradients --every=1.5": "--every=1.5: needs a whole number",
     "identity": "probe=identity: measures trained nets; train them with resdepth sweep keep_weights=last, then name",
     "grow depth=20 seed=1": "probe=grow: measures trained nets; train them with resdepth sweep depth=20 seed=1 keep",
     "identity --blocks 0": "--blocks=0: needs whole numbers from 1 to 1,000",
