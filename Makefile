@@ -16,7 +16,7 @@ demo: $(VENV)/.installed ## train plain and residual nets of 20, 56 and 110 laye
 	$(BIN)/resdepth sweep depth=20,56,110
 	$(BIN)/resdepth plot results/
 
-why: $(VENV)/.installed ## train what the probes need (17 minutes, 1.5 GB of weights), run them all, print what they found
+why: $(VENV)/.installed ## train what the probes need (18 minutes, 1.5 GB of weights), run them all, print what they found
 	$(BIN)/resdepth sweep experiment=why
 	$(BIN)/resdepth sweep experiment=why_decay
 	$(BIN)/resdepth probe gradients experiment=why model=conv,dense model.batch_norm=true,false
@@ -24,8 +24,11 @@ why: $(VENV)/.installed ## train what the probes need (17 minutes, 1.5 GB of wei
 	$(BIN)/resdepth probe identity results/why
 	$(BIN)/resdepth probe learn-identity experiment=learn_identity
 	$(BIN)/resdepth probe learn-identity experiment=learn_identity recipe.lr=0.003,0.03,1
+	$(BIN)/resdepth probe learn-identity experiment=learn_identity model.batch_norm=false
 	$(BIN)/resdepth probe learn-identity experiment=learn_identity variant=residual model.zero_init_residual=true recipe.lr=0.1
 	$(BIN)/resdepth probe grow results/why --epoch 1
+	$(BIN)/resdepth sweep experiment=why_grow
+	$(BIN)/resdepth probe grow results/why_grow --epochs 20
 	$(BIN)/resdepth probe decay results/why_decay
 	$(BIN)/resdepth probe table results/
 

@@ -43,6 +43,7 @@ class ProbeFile:
         self._nets: dict[str, dict[str, Any]] = {}
         self._rows: dict[tuple[str, int], list[NetRow]] = {}
         self._commands: list[str] = []
+        self._diverged: list[str] = []
         self._written = time.monotonic()
         if self._settings.exists():
             self._read()
@@ -50,11 +51,13 @@ class ProbeFile:
     def __contains__(self, net: ProbedNet) -> bool:
         return net.key in self._rows
 
-    def register(self, nets: Sequence[ProbedNet], command: str) -> list[ProbedNet]:
+    def register(self, selection: Selection, command: str) -> list[ProbedNet]:
         """Note the nets' configurations and return those that are to be measured.
 
         Raises ConfigError where the file holds others of the same label.
         """
+        nets = selection.nets
+        self._diverged = list(dict.fromkeys([*self._diverged, *selection.diverged]))
         for net in nets:
             difference = describe_differences(self._nets.get(net.label, run_identity(net.config)), net.config)
             if difference:
@@ -80,6 +83,7 @@ class ProbeFile:
             "probe": self._probe.name,
             "commands": self._commands,
             "options": self._options,
+            "diverged": self._diverged,
             "all_nets": shared,
             "nets": {label: {k: v for k, v in keys.items() if k not in shared} for label, keys in nets.items()},
         }
@@ -94,7 +98,8 @@ class ProbeFile:
         try:
             there = json.loads(self._settings.read_text(encoding="utf-8"))
             self._nets = {label: {**there["all_nets"], **keys} for label, keys in there["nets"].items()}
-            name, options, self._commands = there["probe"], dict(there["options"]), [str(c) for c in there["commands"]]
+            name, options = there["probe"], dict(there["options"])
+            self._commands, self._diverged = ([str(word) for word in there[key]] for key in ("commands", "diverged"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._refuse("holds a damaged probe.json")
         if name != self._probe.name:
@@ -135,7 +140,7 @@ def measure(
         _make_folder(folder, restart=restart)
         with locked(folder):
             file = ProbeFile(folder, probe, options)
-            pending = file.register(selection.nets, command)
+            pending = file.register(selection, command)
             # First of all files: it says that the folder is a probe's.
             file.write()
             if pending:

@@ -25,11 +25,12 @@ _FREE = ("device", "data.path", "data.root", "data.download")
 
 @dataclass(frozen=True)
 class Selection:
-    """The nets to measure, the folder for what is found, and a line for each run that was left out."""
+    """The nets to measure, the folder for what is found, a line for each run left out, the labels of diverged runs."""
 
     nets: tuple[ProbedNet, ...]
     folder: Path
     problems: tuple[str, ...] = ()
+    diverged: tuple[str, ...] = ()
 
 
 def select(
@@ -83,13 +84,14 @@ def _select_trained(probe: Probe, root: Path, overrides: Sequence[str], *, every
     longest = max(config.recipe.epochs or epoch or 0 for config in configs.values())
     if epoch is not None and epoch > longest:
         raise ConfigError("--epoch", epoch, f"these runs have {longest} epochs; choose one of them")
-    nets, missing, problems = list[ProbedNet](), list[Path](), list[str]()
+    nets, missing, problems, diverged = list[ProbedNet](), list[Path](), list[str](), list[str]()
     for folder, config in configs.items():
         label = folder.name if folder == root else folder.relative_to(root).as_posix()
         files, outcome = _weights(folder), read_outcome(folder)
         epochs = _epochs(probe, list(files), every, epoch)
         if outcome is not None and outcome.state == "diverged":
             # There are no weights after a divergence; those before it are not the trained net's.
+            diverged.append(label)
             epochs = [e for e in epochs if e == epoch] if probe.needs_weights else (epochs or [0])
             remedy = "train it at a lower recipe.lr"
             problems += [] if epochs else [f"{folder}: left out, because it diverged; {remedy}"]
@@ -103,7 +105,7 @@ def _select_trained(probe: Probe, root: Path, overrides: Sequence[str], *, every
         problems += _missing(probe, {folder: configs[folder] for folder in missing}, epoch)
     if not nets:
         raise ConfigError("results", root, problems[-1].partition(": ")[2])
-    return Selection(tuple(nets), root / "probes" / probe.name, tuple(problems))
+    return Selection(tuple(nets), root / "probes" / probe.name, tuple(problems), tuple(diverged))
 
 
 def _missing(probe: Probe, configs: dict[Path, RunConfig], epoch: int | None) -> list[str]:

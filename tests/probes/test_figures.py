@@ -1,5 +1,6 @@
 """The figures of the probes, checked in their objects: panels, lines, data, labels."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -73,7 +74,7 @@ def decay_rows(**more):
     for net in nets(**({"variants": ("residual",)} | more)):
         for bias in (True, False):
             for decay in (0.0, 1e-3):
-                for block in (1, 2):
+                for block in (1, 2, 3):
                     yield DecayRow(**net, weight_decay=decay, decay_bias=bias, decay_bn=bias, block=block,
                                    branch_ratio=0.2 * block, weight_norm=8.0 / (1 + 1000 * decay), bias_norm=1.0,
                                    bn_scale=1.0, error=1.0)  # fmt: skip
@@ -142,10 +143,10 @@ def test_drawing_again_changes_no_byte(name, tmp_path):
 def test_the_gradients_of_each_model_are_a_figure(tmp_path):
     rows = [row for model in ("conv", "dense") for row in gradient_rows(model=model)]
     found = figures("gradients", rows, tmp_path)
-    assert list(found) == ["gradients", "gradients_dense", "gradients_ratio"]
-    assert [model in found[stem].get_suptitle() for stem, model in zip(found, ("conv", "dense"), strict=False)] == [
-        True
-    ] * 2
+    assert list(found) == [
+        "gradients", "gradients_activations", "gradients_dense", "gradients_activations_dense", "gradients_ratio"
+    ]  # fmt: skip
+    assert all(("dense" if "dense" in stem else "conv") in found[stem].get_suptitle() for stem in list(found)[:4])
 
 
 @pytest.mark.parametrize("name", sorted(ROWS.keys() - {"gradients"}))
@@ -159,7 +160,7 @@ def test_both_models_have_panels_of_their_own(name, tmp_path):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_file_without_a_finite_value_draws_nothing(name, tmp_path):
-    columns = ("weight_gradient", "correlation", "logit_change", "error", "train_error", "branch_ratio")
+    columns = ("weight_gradient", "activation", "correlation", "logit_change", "error", "train_error", "branch_ratio")
     rows = [replace(r, **{c: math.nan for c in columns if hasattr(r, c)}) for r in ROWS[name]()]
     assert figures(name, rows, tmp_path) == {}
 
@@ -222,7 +223,7 @@ def test_nets_without_batch_norm_are_dashed(tmp_path):
 
 
 def test_epochs_are_drawn_as_a_map_of_layers_where_there_are_several(tmp_path):
-    assert list(figures("gradients", gradient_rows(), tmp_path)) == ["gradients", "gradients_ratio"]
+    assert "gradients_training" not in figures("gradients", gradient_rows(), tmp_path)
     rows = [*gradient_rows(), *gradient_rows(epoch=5), *gradient_rows(batch_norm=False)]
     figure = figures("gradients", rows, tmp_path)["gradients_training"]
     *panels, _bar = figure.axes
@@ -290,12 +291,17 @@ def test_extended_nets_are_solid_and_the_others_dashed(tmp_path):
 
 def test_decay_is_drawn_as_means_over_blocks_and_weights_relative_to_no_decay(tmp_path):
     figure = figures("decay", decay_rows(depths=(8,)), tmp_path)["decay"]
-    ratio, norm, error = figure.axes
+    ratio, norm, biases, scale, error = figure.axes
+    thirds = {"first third": 0.2, "middle third": 0.4, "last third": 0.6}
     assert drawn(ratio) == {
-        f"8 layers, biases and batch norm {d}": pytest.approx([0.3, 0.3]) for d in ("decay", "do not decay")
-    }
-    assert drawn(norm)["8 layers, biases and batch norm decay"] == pytest.approx([1, 0.5])
-    assert drawn(error)["8 layers, biases and batch norm decay"] == [1, 1]
+        f"{third}, biases and batch norm {d}": pytest.approx([value, value])
+        for third, value in thirds.items() for d in ("decay", "do not decay")
+    }  # fmt: skip
+    assert drawn(norm)["last third, biases and batch norm decay"] == pytest.approx([1, 0.5])
+    assert drawn(biases)["last third, biases and batch norm decay"] == [1, 1]
+    assert drawn(scale)["middle third, biases and batch norm decay"] == [1, 1]
+    assert drawn(error)["first third, biases and batch norm decay"] == [1, 1]
+    assert len(lines(error)) == 2  # of the net, not of its blocks
     assert [t.get_text() for t in error.get_xticklabels()] == ["0", "0.001"]
 
 
@@ -303,8 +309,38 @@ def test_a_net_without_decay_is_the_start_of_both_lines(tmp_path):
     rows = [row for row in decay_rows(depths=(8,)) if row.weight_decay or row.decay_bias]
     ratio = figures("decay", rows, tmp_path)["decay"].axes[0]
     assert {label: line.get_xdata().tolist() for label, line in lines(ratio).items()} == {
-        "8 layers, biases and batch norm decay": [0, 1], "8 layers, biases and batch norm do not decay": [0, 1]
+        f"{third} third, biases and batch norm {d}": [0, 1]
+        for third in ("first", "middle", "last") for d in ("decay", "do not decay")
     }  # fmt: skip
+
+
+def test_without_batch_norm_its_scale_has_no_axes(tmp_path):
+    rows = [replace(row, bn_scale=math.nan) for row in decay_rows(depths=(8,), batch_norm=False)]
+    figure = figures("decay", rows, tmp_path)["decay"]
+    assert [axes.axison for axes in figure.axes] == [True, True, True, False, True]
+
+
+def test_activations_are_drawn_after_the_first_layer_and_every_block(tmp_path):
+    rows = [replace(row, activation=2.0**row.layer) for row in gradient_rows(depths=(8,))]
+    axes = figures("gradients", rows, tmp_path)["gradients_activations"].axes[0]
+    (line,) = lines(axes).values()
+    assert line.get_ydata().tolist() == pytest.approx([2**1, 2**3, 2**5, 2**7])
+    assert "8 layers: × 64" in axes.get_title()
+
+
+def test_an_added_net_that_diverged_ends_with_a_cross(tmp_path):
+    rows = [replace(r, train_error=math.nan) if r.added and r.further_epoch == 2 else r for r in grow_rows()]
+    figure = figures("grow", rows, tmp_path)["grow"]
+    crosses = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert [line.get_xdata()[0] for line in crosses] == [1, 1]
+    assert "a seed diverged" in legend(figure)
+
+
+def test_a_map_says_which_net_diverged(tmp_path):
+    rows = [*gradient_rows(depths=(8,)), *gradient_rows(depths=(8,), epoch=5)]
+    (tmp_path / "probe.json").write_text(json.dumps({"nets": {}, "diverged": ["residual-8-s0"]}))
+    *panels, _bar = figures("gradients", rows, tmp_path)["gradients_training"].axes
+    assert [axes.get_title() for axes in panels] == ["plain", "residual, diverged"]
 
 
 def test_nets_at_several_rates_are_not_pooled(tmp_path):
@@ -318,4 +354,4 @@ def test_many_nets_are_below_each_other_so_that_a_phone_shows_them(tmp_path):
         figure = figures("grow", grow_rows(variants=variants), tmp_path)["grow"]
         assert figure.axes[0].get_gridspec().ncols == across
         assert [axes.get_title() for axes in figure.axes] == list(variants)
-        assert figure.axes[-1].get_xlabel() == "further epochs"
+        assert figure.axes[-1].get_xlabel().startswith("further epochs")

@@ -48,7 +48,7 @@ def test_gradients_at_initialisation_are_said_per_batch_norm_and_variant(tmp_pat
         *gradient_rows(0.6, variant="residual"), *gradient_rows(4.4, variant="residual", depth=110),
         *gradient_rows(1e-9, batch_norm=False),
     ]  # fmt: skip
-    assert said("gradients", rows, tmp_path) == [
+    assert said("gradients", rows, tmp_path)[:2] == [
         "At initialisation, with batch norm (seed 0): plain-20, -110 first / last layer's gradient 2.2, 279,000 "
         "(explodes towards the input); residual-20, -110 first / last layer's gradient 0.6, 4.4 (kept).",
         "At initialisation, without batch norm (seed 0): plain-20 first / last layer's gradient 1.0e-09 "
@@ -61,7 +61,7 @@ def test_gradients_of_another_size_at_every_layer_are_said_with_their_size(tmp_p
         *gradient_rows(1.0, batch_norm=False), *gradient_rows(0.05, level=4e-11, depth=110, batch_norm=False),
         *gradient_rows(1.0, variant="residual"), *gradient_rows(0.05, level=2e6, variant="residual", depth=110),
     ]  # fmt: skip
-    residual, plain = said("gradients", rows, tmp_path)
+    residual, plain, *_ = said("gradients", rows, tmp_path)
     assert plain.endswith("plain-20, -110 mean gradient of the layers 0.01, 4.0e-11 (vanishes at every layer).")
     assert residual.endswith("residual-20, -110 mean gradient of the layers 0.01, 2,000,000 (explodes at every layer).")
 
@@ -90,7 +90,7 @@ def test_ratios_are_geometric_means_over_seeds(tmp_path):
 @pytest.mark.parametrize("norm", [math.nan, math.inf])
 def test_a_seed_whose_ratio_is_not_finite_is_left_out(norm, tmp_path):
     bad = [replace(row, weight_gradient=norm) if row.layer == 1 else row for row in gradient_rows(8.0, seed=1)]
-    assert said("gradients", [*gradient_rows(2.0), *bad], tmp_path)[0].endswith("gradient 2 (kept).")
+    assert said("gradients", [*gradient_rows(2.0), *bad], tmp_path)[0].endswith("gradient 2 (seed 0) (kept).")
 
 
 def test_a_gradient_that_underflows_vanishes(tmp_path):
@@ -99,7 +99,7 @@ def test_a_gradient_that_underflows_vanishes(tmp_path):
 
 def test_gradients_after_training_are_said_of_the_last_epoch(tmp_path):
     rows = [*gradient_rows(300.0), *gradient_rows(30.0, epoch=1), *gradient_rows(3.0, epoch=40)]
-    start, end = said("gradients", rows, tmp_path)
+    start, end, _ = said("gradients", rows, tmp_path)
     assert "gradient 300 (explodes" in start
     assert end.startswith("After 40 epochs, with batch norm")
     assert "gradient 3 (kept)" in end
@@ -115,7 +115,30 @@ def test_correlation_is_that_of_the_image_and_its_neighbour(tmp_path):
 
 def test_models_are_named_where_there_are_several(tmp_path):
     lines = said("gradients", [*gradient_rows(1.0), *gradient_rows(1.0, model="dense")], tmp_path)
-    assert [line.partition(",")[0] for line in lines] == ["conv: at initialisation", "dense: at initialisation"]
+    assert [line.partition(",")[0] for line in lines[::2]] == ["conv: at initialisation", "dense: at initialisation"]
+
+
+def test_activations_are_said_as_the_last_over_the_first(tmp_path):
+    rows = [replace(row, activation=4.0 ** (row.layer > 1)) for seed in (0, 1) for row in gradient_rows(1.0, seed=seed)]
+    assert said("gradients", rows, tmp_path)[1] == (
+        "At initialisation, with batch norm, size of the last activations over the first at 20 layers: plain 4."
+    )
+
+
+def test_nets_that_diverged_and_those_without_a_gradient_are_said_to(tmp_path):
+    rows = [*gradient_rows(1.0), *gradient_rows(1.0, epoch=20), *gradient_rows(1.0, seed=1, run="b")]
+    rows += [replace(row, weight_gradient=0.0) for row in gradient_rows(1.0, epoch=20, seed=1, run="b")]
+    rows += [
+        *gradient_rows(1.0, variant="residual", run="c"),
+        *gradient_rows(9.0, variant="residual", run="c", epoch=4),
+    ]
+    (tmp_path / "probe.json").write_text(json.dumps({"nets": {}, "diverged": ["c"]}))
+    _, end, zero, *_ = said("gradients", rows, tmp_path)
+    assert end == (
+        "After 20 epochs, with batch norm (2 seeds): plain-20 first / last layer's gradient 1 (seed 0) (kept); "
+        "diverged in training: residual-20 (seed 0)."
+    )
+    assert zero == "After 20 epochs, with batch norm: the gradient of every layer is exactly 0 in plain-20 (seed 1)."
 
 
 def identity_rows(change, error=5.0, kind="zero", **more):
@@ -195,14 +218,17 @@ def test_stacks_that_diverge_at_every_rate_are_said_to(tmp_path):
 def test_added_layers_hurt_help_or_make_no_difference(extended, word, tmp_path):
     common = {"train_loss": 1.0}
     rows = [
-        GrowRow(**net(), **common, added=added, further_epoch=epoch, train_error=error if epoch == 5 else 50.0)
+        GrowRow(**net(seed=seed), **common, added=added, further_epoch=epoch, train_error=error if epoch == 5 else 50.0)
+        for seed in (0, 1)
         for added, error in ((0, 10.0), (18, extended))
         for epoch in (0, 5)
     ]
-    assert said("grow", rows, tmp_path) == [
-        "plain with batch norm, 18 layers added at initialisation (seed 0): 5 further epochs later "
-        f"{extended:.1f} % against 10.0 % ({word}) at 20 layers."
-    ]
+    line = (
+        "plain with batch norm, 18 layers added at initialisation ({}): 5 further epochs later {:.1f} % against 10.0 % "
+    )
+    line += "({}) at 20 layers."
+    assert said("grow", rows, tmp_path) == [line.format("2 seeds", extended, word)]
+    assert said("grow", rows[:4], tmp_path) == [line.format("seed 0", extended, "one seed")]
 
 
 def grow_rows(errors, **more):
@@ -220,9 +246,7 @@ def test_a_difference_that_not_every_seed_shows_is_not_clear(tmp_path):
 
 def test_nets_that_diverge_with_layers_added_are_said_to(tmp_path):
     (line,) = said("grow", [*grow_rows((10.0, math.nan)), *grow_rows((5.0, 5.0), depth=56)], tmp_path)
-    assert (
-        "diverged against 10.0 % (hurts) at 20 layers, 5.0 % against 5.0 % (no clear difference) at 56 layers" in line
-    )
+    assert "diverged against 10.0 % (hurts) at 20 layers, 5.0 % against 5.0 % (one seed) at 56 layers" in line
 
 
 def decay_row(decay, ratio, norm, error=1.0, block=1, **more):
@@ -232,23 +256,34 @@ def decay_row(decay, ratio, norm, error=1.0, block=1, **more):
 
 
 def test_decay_is_said_from_none_to_the_largest_that_trains(tmp_path):
+    cells = ((0.0, 0.3, 8.0, 1.0), (1e-3, 0.25, 2.0, 1.0), (0.1, 1e-5, 0.1, 90.0), (1.0, 1e-9, 0.1, 89.0))
+    # Six blocks, of which two are a third, with the mean of the two.
     rows = [
-        decay_row(0.0, 0.2, 8.0), decay_row(0.0, 0.4, 8.0, block=2), decay_row(1e-3, 0.25, 2.0),
-        decay_row(0.1, 1e-5, 0.1, error=90.0), decay_row(1.0, 1e-9, 0.1, error=89.0),
+        decay_row(decay, ratio * third * half, norm, error, block=2 * third - (half < 1))
+        for decay, ratio, norm, error in cells for third in (1, 2, 3) for half in (0.5, 1.5)
     ]  # fmt: skip
     assert said("decay", rows, tmp_path) == [
-        "residual-20 with batch norm (seed 0): |F(x)|/|x| is 0.3 at decay 0 and 0.25 at 0.001, where |W| is 0.25 times "
-        "as large and batch norm's scale 1 instead of 1; at decay 0.1, 1 it is 1.0e-05, 1.0e-09, and the net no longer "
-        "trains (training error 89.0 to 90.0 % instead of 1.0 %)."
+        "residual-20 with batch norm (seed 0): |F(x)|/|x| in the first, middle and last third of the blocks is "
+        "0.3, 0.6, 0.9 at decay 0 (training error 1.0 %) and 0.25, 0.5, 0.75 at decay 0.001 (training error 1.0 %), "
+        "where |W| is 0.25 times as large and batch norm's scale 1 instead of 1; it is 1.0e-05, 2.0e-05, 3.0e-05 at "
+        "decay 0.1 (training error 90.0 %) and 1.0e-09, 2.0e-09, 3.0e-09 at decay 1 (training error 89.0 %), and the "
+        "net no longer trains."
     ]
+
+
+def test_a_net_of_two_blocks_has_no_middle_third(tmp_path):
+    rows = [decay_row(0.0, 0.1 * block, 8.0, block=block) for block in (1, 2)]
+    assert "|F(x)|/|x| in the first and last third of the blocks is 0.1, 0.2 at" in said("decay", rows, tmp_path)[0]
 
 
 def test_biases_that_decay_or_not_are_told_apart(tmp_path):
     rows = [decay_row(0.0, 0.4, 8.0), decay_row(0.1, 0.2, 4.0), decay_row(0.1, 0.3, 4.0, decay_bias=False)]
     rows = [replace(row, decay_bn=row.decay_bias) for row in rows]
     not_decayed, decayed = said("decay", rows, tmp_path)
-    assert "do not decay (seed 0): |F(x)|/|x| is 0.4 at decay 0 and 0.3 at 0.1" in not_decayed
-    assert "batch norm decay (seed 0): |F(x)|/|x| is 0.4 at decay 0 and 0.2 at 0.1" in decayed
+    assert "do not decay (seed 0): |F(x)|/|x| in the first third of the blocks is 0.4 at decay 0" in not_decayed
+    assert "and 0.3 at decay 0.1" in not_decayed
+    assert "batch norm decay (seed 0): |F(x)|/|x| in the first third of the blocks is 0.4 at decay 0" in decayed
+    assert "and 0.2 at decay 0.1" in decayed
 
 
 def test_nets_that_start_as_the_identity_or_have_another_rate_are_not_pooled(tmp_path):
@@ -256,7 +291,7 @@ def test_nets_that_start_as_the_identity_or_have_another_rate_are_not_pooled(tmp
     rows += identity_rows(1.0, variant="residual", zero_init_residual=True)
     rows += identity_rows(0.0, variant="residual", lr=0.2)
     lines = said("identity", rows, tmp_path)
-    assert [line.partition("-20")[0] for line in lines] == [
+    assert [line.partition(" (20 layers)")[0] for line in lines] == [
         "residual, rate 0.1", "residual, rate 0.2", "residual, zero init, rate 0.1"
     ]  # fmt: skip
 
@@ -274,20 +309,21 @@ def test_nets_that_differ_in_a_key_without_a_column_are_not_pooled(tmp_path):
     (tmp_path / "probe.json").write_text(json.dumps({"nets": nets}))
     rows = [*identity_rows(0.0, variant="residual", run="a"), *identity_rows(5.0, 88.0, variant="residual", run="c")]
     exact, ruined = said("identity", rows, tmp_path)
-    assert exact.startswith("residual, model.shortcut A-20 with batch norm")
+    assert exact.startswith("residual, model.shortcut A (20 layers) with batch norm")
     assert "exactly 0" in exact
-    assert ruined.startswith("residual, model.shortcut C-20 with batch norm")
+    assert ruined.startswith("residual, model.shortcut C (20 layers) with batch norm")
 
 
 def test_a_last_layer_without_a_gradient_is_said(tmp_path):
     rows = [replace(row, weight_gradient=0.0) if row.layer == 19 else row for row in gradient_rows(1.0)]
-    assert said("gradients", rows, tmp_path) == [
-        "At initialisation, with batch norm: the gradient of the last layer is exactly 0 in plain-20."
+    assert said("gradients", rows, tmp_path)[0] == (
+        "At initialisation, with batch norm: the gradient of the last layer is exactly 0 in plain-20 (seed 0)."
+    )
+
+
+def test_nets_whose_numbers_are_not_finite_are_named(tmp_path):
+    rows = identity_rows(0.0, variant="residual") + [
+        replace(row, run="broken", logit_change=math.nan) for row in identity_rows(0.0, variant="residual", seed=1)
     ]
-
-
-def test_numbers_that_are_not_finite_are_said_to_be(tmp_path):
-    (line,) = said("identity", [IdentityRow(
-        **net(), place=0, blocks=1, kind="zero", logit_change=math.nan, logit_scale=1.0, error=90.0, error_before=1.0
-    )], tmp_path)  # fmt: skip
-    assert line == f"Nothing to describe: {tmp_path / 'probe.csv'} has no finite numbers."
+    assert said("identity", rows, tmp_path)[-1] == "Left out, because their numbers are not finite: broken."
+    assert len(said("identity", rows[:6], tmp_path)) == 1

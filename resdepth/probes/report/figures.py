@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from resdepth.probes.report.gradients import draw_gradients
 from resdepth.probes.report.panels import (
     LARGE,
+    MARKERS,
     depth_handles,
     depth_styles,
     draw_line,
@@ -32,6 +33,7 @@ from resdepth.probes.report.panels import (
 )
 from resdepth.probes.report.table import (
     BLOCKS,
+    THIRDS,
     after_training,
     best_rates,
     decay_means,
@@ -41,7 +43,9 @@ from resdepth.probes.report.table import (
     load,
     require_rows_of,
 )
+from resdepth.report.style import PALETTE
 
+_CROSS: dict[str, Any] = {"marker": "x", "markersize": 12, "markeredgewidth": 3, "linestyle": "none"}
 _DASHES = ("-", "--", ":", "-.")
 
 
@@ -103,8 +107,9 @@ def set_zero_axis(panels: list[Axes], values: "pd.Series[float]") -> None:
         axes.set_ylim(-0.4 * 10.0**low, 2 * 10.0**high)
 
 
-def _line(style: Any, label: str) -> Line2D:
-    return Line2D([], [], color="black", linestyle=style, label=label)
+def _line(style: Any, label: str, *, is_hollow: bool = False) -> Line2D:
+    marker: dict[str, Any] = {"marker": "o", "markerfacecolor": "white"} if is_hollow else {}
+    return Line2D([], [], color="black", linestyle=style, label=label, **marker)
 
 
 def _draw_learn_identity(csv: Path) -> Iterator[tuple[str, Figure]]:
@@ -136,17 +141,26 @@ def _draw_grow(csv: Path) -> Iterator[tuple[str, Figure]]:
     styles = depth_styles(rows)
     added, highest = sorted(set(rows.added) - {0}), max(1, rows.train_error.max())
     dashes = {0: "--"} | {number: ("-", ":", "-.")[i % 3] for i, number in enumerate(added)}
+    has_diverged = False
     for panel in panels:
         for (depth, number), part in split(panel.rows, "depth", "added"):
             style = styles[depth] | {"linestyle": dashes[number], "label": f"{depth} layers, {number} added"}
             style |= {} if number else {"markerfacecolor": "white"}
             draw_line(panel, part, "further_epoch", "train_error", "mean", **style)
+            end = part.groupby("further_epoch").train_error.mean()
+            if end.index[-1] < rows.further_epoch.max():
+                panel.axes.plot(end.index[-1], end.iloc[-1], color=style["color"], **_CROSS)
+                has_diverged = True
         panel.axes.set_title(panel.name)
         panel.axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         panel.axes.set_ylim(-0.04 * highest, 1.08 * highest)
-    label_edges(panels, "further epochs", {"": "training error (%)"})
+    label_edges(panels, "further epochs\n(at 0: evaluation mode)", {"": "training error (%)"})
     names = {0: "as it was"} | {number: f"{number} layers added" for number in added}
-    handles = [*depth_handles(styles), *(_line(dashes[n], names[n]) for n in dashes if n in set(rows.added))]
+    handles = [
+        *depth_handles(styles),
+        *(_line(dashes[n], names[n], is_hollow=not n) for n in dashes if n in set(rows.added)),
+    ]
+    handles += [Line2D([], [], color="black", label="a seed diverged", **_CROSS)] if has_diverged else []
     yield (
         "grow",
         finish(figure, f"Training goes on {describe_epoch(rows).lower()}, with layers added or not", rows, handles),
@@ -154,7 +168,7 @@ def _draw_grow(csv: Path) -> Iterator[tuple[str, Figure]]:
 
 
 def _draw_decay(csv: Path) -> Iterator[tuple[str, Figure]]:
-    """Plot the branch against the shortcut, the weights' norm and the error against weight decay."""
+    """Plot the branch against the shortcut, what makes its size, and the error against weight decay."""
     rows = load(csv, by_rate=True)
     dataset = "/".join(sorted(set(rows.dataset)))
     rows = decay_means(rows).dropna(subset=["branch_ratio"])
@@ -163,36 +177,43 @@ def _draw_decay(csv: Path) -> Iterator[tuple[str, Figure]]:
     decays = sorted(set(rows.weight_decay))
     # Zero is among the values, so their order is the axis.
     rows = rows.assign(position=rows.weight_decay.map(decays.index), dataset=dataset)
-    measures = ("branch_ratio", "weight_share", "error")
-    figure, panels = make_panels(rows, ["model"], ["net", "setting"], (3.2, 2.0), measures)
-    styles, choices = depth_styles(rows), [choice for choice, _ in split(rows, "decay_bias", "decay_bn")][::-1]
+    labels = {
+        "branch_ratio": "|F(x)| / |x|",
+        "weight_share": "|W| / |W| at\nleast decay",
+        "bias_norm": "norm of biases\nor BN shifts",
+        "bn_scale": "BN scale\n(root mean sq.)",
+        "error": "training\nerror (%)",
+    }
+    figure, panels = make_panels(rows, ["model", "depth"], ["net", "setting"], (3.2, 2.0), tuple(labels))
+    choices = [choice for choice, _ in split(rows, "decay_bias", "decay_bn")][::-1]
+    styles: dict[str, dict[str, Any]] = {
+        third: {"color": PALETTE[i], "marker": MARKERS[i]} for i, third in enumerate(THIRDS)
+    }
     for panel in panels:
-        mean = "mean" if panel.measure == "error" else geometric_mean
-        for (depth, *choice), part in split(panel.rows, "depth", "decay_bias", "decay_bn"):
+        mean = geometric_mean if panel.measure in ("branch_ratio", "weight_share") else "mean"
+        for (third, *choice), part in split(panel.rows, "third", "decay_bias", "decay_bn"):
             at = choices.index(tuple(choice))
-            style = styles[depth] | {
-                "linestyle": _DASHES[at % 4],
-                "label": f"{depth} layers, {describe_decay(*choice)}",
-            }
+            style = styles[third] | {"linestyle": _DASHES[at % 4], "label": f"{third}, {describe_decay(*choice)}"}
             style |= {"markerfacecolor": "white"} if at else {}
-            draw_line(panel, part, "position", panel.measure, mean, **style)
+            # The error is the net's.
+            if panel.measure != "error" or third == THIRDS[0]:
+                style |= {"color": "black"} if panel.measure == "error" else {}
+                draw_line(panel, part, "position", panel.measure, mean, **style)
         panel.axes.set_title(panel.name)
         panel.axes.set_xticks(range(len(decays)), [f"{decay:g}" for decay in decays])
         if panel.measure == "error":
             panel.axes.set_ylim(-4, 104)
+        elif panel.rows[panel.measure].isna().all():
+            panel.axes.set_axis_off()
+            panel.axes.annotate("no batch norm", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center")
     set_zero_axis([panel.axes for panel in panels if panel.measure == "branch_ratio"], rows.branch_ratio)
     for panel in panels:
-        if panel.measure == "weight_share":
-            panel.axes.set_ylim(0, 1.08 * max(1.0, rows.weight_share.max()))
-    labels = {
-        "branch_ratio": "|F(x)| / |x|",
-        "weight_share": "|W| / |W| at\nleast decay",
-        "error": "training\nerror (%)",
-    }
+        if panel.measure in ("weight_share", "bias_norm", "bn_scale"):
+            panel.axes.set_ylim(0, 1.08 * max(1.0, rows[panel.measure].max()))
     label_edges(panels, "weight decay", labels)
-    handles = depth_handles(styles)
+    handles = [Line2D([], [], **style, label=f"{third} of the blocks") for third, style in styles.items()]
     if len(choices) > 1:
-        handles += [_line(_DASHES[i % 4], describe_decay(*choice)) for i, choice in enumerate(choices)]
+        handles += [_line(_DASHES[i % 4], describe_decay(*choice), is_hollow=i > 0) for i, choice in enumerate(choices)]
     yield "decay", finish(figure, "Residual branches F after training with weight decay", rows, handles)
 
 

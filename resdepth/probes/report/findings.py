@@ -10,6 +10,8 @@ import pandas as pd
 
 from resdepth.probes.report.table import (
     BLOCKS,
+    THIRDS,
+    activation_ratios,
     after_training,
     at_initialisation,
     best_rates,
@@ -23,6 +25,7 @@ from resdepth.probes.report.table import (
     gradient_sizes,
     judge,
     load,
+    name_nets,
     require_rows_of,
 )  # fmt: skip
 
@@ -30,6 +33,10 @@ from resdepth.probes.report.table import (
 _SAME, _COLLAPSE = 1.0, 10.0
 # The largest change of a logit, relative to the largest logit, that rounding in fp32 explains.
 _ROUNDING = 1e-3
+
+
+# The column of a probe that is finite in every net that computes.
+_FINITE = {"gradients": "activation", "identity": "logit_change", "decay": "weight_norm"}
 
 
 def findings(name: str, csv: Path) -> list[str]:
@@ -42,17 +49,19 @@ def findings(name: str, csv: Path) -> list[str]:
         for model, part in rows.groupby("model", observed=True)
         for line in _FINDINGS[name](part)
     ]
-    return lines or [f"Nothing to describe: {csv} has no finite numbers."]
+    # Learning the identity says itself what diverges at every rate, and growing what diverges with layers added.
+    if name in _FINITE:
+        lost = rows[rows[_FINITE[name]].isna()].run.unique()
+        lines += [f"Left out, because their numbers are not finite: {', '.join(lost)}."] if len(lost) else []
+    return lines
 
 
-def _per_net(rows: pd.DataFrame, column: str, mean: Callable[..., float], words: Callable[[float], str]) -> str:
-    """Return "at 20, 56 layers: plain 2.2, 399 (explodes); residual ...": means over seeds, words for the deepest."""
+def _per_net(rows: pd.DataFrame, column: str, mean: Callable[..., float]) -> str:
+    """Return "at 20, 56 layers: plain 2.2, 399; residual 0.6, 1.9": means over seeds."""
     parts = []
     for net, part in rows.groupby("net", observed=True):
         means = part.groupby("depth")[column].agg(mean)
-        said = words(means.iloc[-1])
-        numbers = ", ".join(map(format_number, means)) + (f" ({said})" if said else "")
-        parts.append((str(net), numbers, f"at {_join(means.index)} layers"))
+        parts.append((str(net), ", ".join(map(format_number, means)), f"at {_join(means.index)} layers"))
     if len({depths for *_, depths in parts}) == 1:
         return f"{parts[0][2]}: " + "; ".join(f"{net} {numbers}" for net, numbers, _ in parts)
     return "; ".join(f"{net} {depths}: {numbers}" for net, numbers, depths in parts)
@@ -70,34 +79,72 @@ def _range(values: Any) -> str:
 
 def _gradients(rows: pd.DataFrame) -> Iterator[str]:
     start, trained = at_initialisation(rows), after_training(rows[rows.epoch > rows.epoch.min()])
-    for stage in (start, trained):
-        for setting, part in gradient_sizes(stage).groupby("setting", observed=True):
-            said = "; ".join(_describe_gradient(str(net), each) for net, each in part.groupby("net", observed=True))
-            yield f"{describe_epoch(stage)}, {setting} ({count_seeds(part)}): {said}."
-        dead = stage[(stage.layer == stage.depth - 1) & (stage.weight_gradient == 0)]
-        for setting, part in dead.groupby("setting", observed=True):
-            nets = ", ".join(f"{net}-{depth}" for net, depth in sorted(set(zip(part.net, part.depth, strict=True))))
-            yield f"{describe_epoch(stage)}, {setting}: the gradient of the last layer is exactly 0 in {nets}."
+    yield from _describe_stage(start, start[:0])
+    if len(trained):
+        yield from _describe_stage(trained, start[start.diverged])
+    for setting, part in start.groupby("setting", observed=True):
+        ends = activation_ratios(part)
+        if len(ends):
+            said = _per_net(ends, "ratio", geometric_mean)
+            yield f"{describe_epoch(part)}, {setting}, size of the last activations over the first {said}."
     image = start[start.layer == 0]
     for setting, part in image.dropna(subset=["neighbour_correlation"]).groupby("setting", observed=True):
-        cosines = _per_net(part, "neighbour_correlation", lambda values: values.mean(), lambda _: "")
+        cosines = _per_net(part, "neighbour_correlation", lambda values: values.mean())
         what = "mean cosine of the input gradients of an image and the point a tenth of the way to another"
         yield f"{describe_epoch(start)}, {setting}, {what} {cosines}."
 
 
-def _describe_gradient(net: str, sizes: pd.DataFrame) -> str:
+def _describe_stage(rows: pd.DataFrame, diverged: pd.DataFrame) -> Iterator[str]:
+    """Say what depth does to the gradients at one stage of training, and which nets diverged before it."""
+    sizes = gradient_sizes(rows)
+    for setting in map(str, rows.setting.cat.categories):
+        part = _of(rows, setting)
+        said = [
+            _describe_gradient(str(net), each, part) for net, each in _of(sizes, setting).groupby("net", observed=True)
+        ]
+        lost = [
+            f"{net}-{depth} ({count_seeds(each)})" for (net, depth), each in _by_net_and_depth(_of(diverged, setting))
+        ]
+        said += [f"diverged in training: {', '.join(lost)}"] if lost else []
+        if said:
+            yield f"{describe_epoch(rows)}, {setting} ({count_seeds(rows)}): {'; '.join(said)}."
+    yield from _describe_zeros(rows)
+
+
+def _describe_zeros(rows: pd.DataFrame) -> Iterator[str]:
+    """Say which nets have no gradient at their last layer, and so no ratio, or at any layer."""
+    layers = rows[(rows.layer >= 1) & (rows.layer < rows.depth)].sort_values("layer")
+    norms = layers.groupby(["setting", "net", "depth", "seed"], observed=True).weight_gradient
+    dead = norms.agg(["last", "max"]).query("last == 0").reset_index()
+    for is_whole, where in ((False, "the last layer"), (True, "every layer")):
+        for setting, part in dead[(dead["max"] == 0) == is_whole].groupby("setting", observed=True):
+            nets = (f"{net}-{depth} ({count_seeds(each)})" for (net, depth), each in _by_net_and_depth(part))
+            yield f"{describe_epoch(rows)}, {setting}: the gradient of {where} is exactly 0 in {', '.join(nets)}."
+
+
+def _of(rows: pd.DataFrame, setting: str) -> pd.DataFrame:
+    return rows[rows.setting == setting]
+
+
+def _describe_gradient(net: str, sizes: pd.DataFrame, rows: pd.DataFrame) -> str:
     """Return what depth does to the gradients of one net, with the numbers that show it."""
     verdict, column = judge(sizes)
-    numbers = ", ".join(map(format_number, sizes.groupby("depth")[column].agg(geometric_mean)))
-    nets = f"{net}-{', -'.join(str(depth) for depth in sorted(set(sizes.depth)))}"
+    every, numbers = rows.seed.nunique(), []
+    for _, part in sizes.groupby("depth"):
+        some = f" ({count_seeds(part)})" if part.seed.nunique() < every else ""
+        numbers.append(format_number(geometric_mean(part[column])) + some)
     what = "first / last layer's gradient" if column == "ratio" else "mean gradient of the layers"
-    return f"{nets} {what} {numbers} ({verdict})"
+    return f"{name_nets(net, sizes.depth)} {what} {', '.join(numbers)} ({verdict})"
+
+
+def _by_net_and_depth(rows: pd.DataFrame) -> Any:
+    return rows.groupby(["net", "depth"], observed=True)
 
 
 def _identity(rows: pd.DataFrame) -> Iterator[str]:
     rows = after_training(rows).dropna(subset=["logit_change"])
     for (setting, net, kind), part in rows.groupby(["setting", "net", "kind"], observed=True):
-        nets = f"{net}-{', -'.join(f'{depth}' for depth in sorted(set(part.depth)))} {setting}"
+        nets = f"{name_nets(str(net), part.depth)} {setting}"
         places = len(part[["depth", "place"]].drop_duplicates())
         inserted = f"{nets}: {BLOCKS.get(str(kind), kind)} ({_join(sorted(set(part.blocks)))} at a time)"
         where = f"at each of {places} places ({count_seeds(part)})"
@@ -163,8 +210,10 @@ def _compare(extended: "pd.Series[float]", alone: "pd.Series[float]") -> str:
     if extended.isna().any():
         return f"diverged against {alone.mean():.1f} % (hurts)"
     change = extended - alone
-    is_clear = abs(change.mean()) >= _SAME and ((change > 0).all() or (change < 0).all())
+    goes_one_way = len(change) > 1 and ((change > 0).all() or (change < 0).all())
+    is_clear = abs(change.mean()) >= _SAME and goes_one_way
     word = ("hurts" if change.mean() > 0 else "helps") if is_clear else "no clear difference"
+    word = "one seed" if len(change) == 1 else word
     return f"{extended.mean():.1f} % against {alone.mean():.1f} % ({word})"
 
 
@@ -172,27 +221,32 @@ def _decay(rows: pd.DataFrame) -> Iterator[str]:
     means = decay_means(rows).dropna(subset=["branch_ratio", "error"])
     flags = ["decay_bias", "decay_bn"]
     several = len(means[flags].drop_duplicates()) > 1
-    for (setting, net, depth, *chosen), part in means.groupby(["setting", "net", "depth", *flags], observed=True):
+    for (setting, net, _, *chosen), part in means.groupby(["setting", "net", "depth", *flags], observed=True):
         choice = f", {describe_decay(*map(bool, chosen))}" if several else ""
-        table = part.groupby("weight_decay")[["branch_ratio", "weight_share", "bn_scale", "error"]].mean()
+        table = part.groupby("weight_decay")[["weight_share", "bn_scale", "error"]].mean()
         is_collapsed = table.error - table.error.iloc[0] >= _COLLAPSE
         trained, collapsed = table[~is_collapsed], table[is_collapsed]
         first, last = trained.iloc[0], trained.iloc[-1]
-        line = (
-            f"{net}-{depth} {setting}{choice} ({count_seeds(part)}): |F(x)|/|x| is {format_number(first.branch_ratio)}"
-        )
-        line += f" at decay {first.name:g}"
+        line = f"{name_nets(str(net), set(part.depth))} {setting}{choice} ({count_seeds(part)}): |F(x)|/|x| in the"
+        thirds = [third.split()[0] for third in THIRDS if third in set(part.third)]
+        line += f" {' and '.join(thirds).replace(' and ', ', ', len(thirds) - 2)} third of the blocks is"
+        line += f" {_describe_cell(part, first.name)}"
         if len(trained) > 1:
             shrunk = f"where |W| is {last.weight_share:.2f} times as large"
-            line += f" and {format_number(last.branch_ratio)} at {last.name:g}, {shrunk}"
+            line += f" and {_describe_cell(part, last.name)}, {shrunk}"
             scales = f"batch norm's scale {format_number(last.bn_scale)} instead of {format_number(first.bn_scale)}"
             line += "" if math.isnan(last.bn_scale) else f" and {scales}"
         if len(collapsed):
-            ratios = ", ".join(map(format_number, collapsed.branch_ratio))
-            before, after = (_range(each.error.to_numpy()) for each in (trained, collapsed))
-            line += f"; at decay {_join(collapsed.index)} it is {ratios}, and the net no longer trains"
-            line += f" (training error {after} instead of {before})"
+            cells = " and ".join(_describe_cell(part, decay) for decay in collapsed.index)
+            line += f"; it is {cells}, and the net no longer trains"
         yield f"{line}."
+
+
+def _describe_cell(rows: pd.DataFrame, decay: Any) -> str:
+    """Return "0.99, 0.67, 0.6 at decay 0 (training error 0.0 %)" of one net: means over seeds, range of the error."""
+    cell = rows[rows.weight_decay == decay]
+    ratios = map(format_number, cell.groupby("third", observed=True).branch_ratio.agg(geometric_mean))
+    return f"{', '.join(ratios)} at decay {decay:g} (training error {_range(cell.error.to_numpy())})"
 
 
 _FINDINGS: dict[str, Callable[[pd.DataFrame], Iterator[str]]] = {

@@ -1,6 +1,7 @@
 """The figures of the gradients' probe."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,9 @@ def draw_gradients(csv: Path) -> Iterator[tuple[str, Figure]]:
     start = table.at_initialisation(table.load(csv, by_rate=False))
     start = start[start.groupby(["model", "setting", "net"], observed=True).weight_gradient.transform("max") > 0]
     for number, (model, part) in enumerate(start.groupby("model", sort=True)):
-        yield f"gradients_{model}" if number else "gradients", _draw_profiles(part)
+        suffix = f"_{model}" if number else ""
+        yield f"gradients{suffix}", _draw_profiles(part, _GRADIENT)
+        yield f"gradients_activations{suffix}", _draw_profiles(part, _ACTIVATION)
     if len(start):
         yield "gradients_ratio", _draw_ratios(start)
     rows = table.load(csv, by_rate=True)
@@ -48,24 +51,35 @@ def _when(rows: pd.DataFrame) -> str:
     return table.describe_epoch(rows).lower()
 
 
-def _draw_profiles(rows: pd.DataFrame) -> Figure:
-    """Plot the norm of each layer's gradient against its place, a line per depth (Glorot & Bengio 2010, figure 7)."""
-    layers = rows[(rows.layer >= 1) & (rows.layer < rows.depth)]
+@dataclass(frozen=True)
+class _Profile:
+    """What a figure shows over the layers: column, every how many layers, y axis, title, words on the deepest net."""
+
+    column: str
+    every: int
+    label: str
+    title: str
+    describe: Callable[[pd.DataFrame, int], str]
+
+
+def _draw_profiles(rows: pd.DataFrame, what: _Profile) -> Figure:
+    """Plot a column of each layer against its place, a line per depth (Glorot & Bengio 2010, figures 6 and 7)."""
+    layers = rows[(rows.layer >= 1) & (rows.layer < rows.depth) & (rows.layer % what.every == 1 % what.every)]
     layers = layers.assign(place=100 * (layers.layer - 1) / (layers.depth - 2).clip(lower=1))
     figure, panels = make_panels(layers, ["model", "setting"], ["net"], (3.2, 2.5))
     styles = depth_styles(layers)
     for panel in panels:
-        for (depth,), part in split(panel.rows[panel.rows.weight_gradient > 0], "depth"):
-            draw_line(panel, part, "place", "weight_gradient", table.geometric_mean, **styles[depth])
+        for (depth,), part in split(panel.rows[panel.rows[what.column] > 0], "depth"):
+            draw_line(panel, part, "place", what.column, table.geometric_mean, **styles[depth])
         deepest = panel.rows.depth.max()
-        panel.axes.set_title(panel.name + _describe_deepest(panel.rows, deepest))
+        panel.axes.set_title(panel.name + what.describe(panel.rows, deepest))
         panel.axes.set_xticks([0, 100], ["first", "last"])
     _share_range(panels)
-    label_edges(panels, "layer", {"": "gradient (norm)"})
-    return finish(figure, f"Gradient by layer, {_when(rows)} (× = first / last)", rows, depth_handles(styles))
+    label_edges(panels, "layer", {"": what.label})
+    return finish(figure, what.title.format(_when(rows)), rows, depth_handles(styles))
 
 
-def _describe_deepest(rows: pd.DataFrame, deepest: int) -> str:
+def _describe_gradient(rows: pd.DataFrame, deepest: int) -> str:
     """Return a line such as "110 layers: × 567,000, explodes"; with the mean norm where that shows it."""
     sizes = table.gradient_sizes(rows)
     if deepest not in set(sizes.depth):
@@ -74,6 +88,26 @@ def _describe_deepest(rows: pd.DataFrame, deepest: int) -> str:
     number = table.format_number(table.geometric_mean(sizes[sizes.depth == deepest][column]))
     what = "×" if column == "ratio" else "mean"
     return f"\n{deepest} layers: {what} {number}, {verdict.split()[0]}"
+
+
+def _describe_activation(rows: pd.DataFrame, deepest: int) -> str:
+    """Return a line such as "110 layers: × 2.2e-11"."""
+    every = table.activation_ratios(rows)
+    ratios = every[every.depth == deepest].ratio
+    return f"\n{deepest} layers: × {table.format_number(table.geometric_mean(ratios))}" if len(ratios) else ""
+
+
+_GRADIENT = _Profile(
+    "weight_gradient", 1, "gradient (norm)", "Gradient by layer, {} (× = first / last)", _describe_gradient
+)
+# Of the first layer and of every block: a block's first layer has another size where there are shortcuts.
+_ACTIVATION = _Profile(
+    "activation",
+    2,
+    "activations\n(root mean square)",
+    "Activations after every block, {} (× = last / first)",
+    _describe_activation,
+)
 
 
 def _share_range(panels: list[Panel]) -> None:
@@ -136,7 +170,7 @@ def _draw_training(rows: pd.DataFrame) -> Figure:
         image = panel.axes.pcolormesh(x, y, mean.to_numpy(), norm=norm, cmap="viridis", rasterized=True)
         ticks = sorted({round(i) for i in np.linspace(0, mean.shape[1] - 1, min(5, mean.shape[1]))})
         panel.axes.set_xticks(ticks, [f"{mean.columns[i]:g}" for i in ticks])
-        panel.axes.set_title(panel.name)
+        panel.axes.set_title(panel.name + (", diverged" if panel.rows.diverged.any() else ""))
         panel.axes.grid(visible=False)
     label_edges(panels, "epoch", {"": "layer"}, inner_ticks=True)
     bar = figure.colorbar(image, ax=[panel.axes for panel in panels], aspect=40)

@@ -23,7 +23,7 @@ from resdepth.report.style import PALETTE, STYLE
 _SIZES = ("font.size", "axes.titlesize", "axes.labelsize", "figure.titlesize", "legend.fontsize")
 LARGE: dict[Any, Any] = STYLE | dict.fromkeys(_SIZES, 13)
 LARGE |= {"xtick.labelsize": 12, "ytick.labelsize": 12, "lines.linewidth": 2, "lines.markersize": 7}
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 # Of more panels beside each other, the text is not legible at a width of 400 pixels.
 _MOST_ACROSS = 3
 
@@ -44,8 +44,8 @@ def make_panels(
 ) -> tuple[Figure, list[Panel]]:
     """Return a figure with a panel for every combination of the columns `down` and `across` that has rows.
 
-    Below each combination of `down`, `measures` are stacked. The model and the setting are in the panels' names only
-    where there are several. `size` is a panel's (width, height) in inches, `share` pyplot's sharey.
+    Below each combination of `down`, `measures` are stacked. A panel's name is the net and what else differs. `size` is
+    a panel's (width, height) in inches, `share` pyplot's sharey.
     """
     keys = [rows[columns].drop_duplicates().sort_values(columns) for columns in (down, across)]
     if len(measures) == 1 and len(keys[1]) > max(_MOST_ACROSS, len(keys[0])):
@@ -58,7 +58,7 @@ def make_panels(
         for j, (_, left) in enumerate(keys[1].iterrows()):
             wanted = {**left, **upper}
             part = rows[np.logical_and.reduce([rows[column] == value for column, value in wanted.items()])]
-            shown = [k for k in wanted if k not in ("model", "setting") or rows[k].nunique() > 1]
+            shown = [k for k in wanted if k == "net" or rows[k].nunique() > 1]
             name = ", ".join(f"{wanted[k]} layers" if k == "depth" else str(wanted[k]) for k in shown)
             for k, measure in enumerate(measures):
                 at = (i * len(measures) + k, j)
@@ -101,18 +101,19 @@ def draw_line(panel: Panel, rows: pd.DataFrame, x: str, y: str, mean: Any, **sty
 
 def depth_styles(rows: pd.DataFrame) -> dict[int, dict[str, Any]]:
     """Return colour and marker of every depth, from the deepest: the marker for those who see no colour."""
-    return {d: {"color": c, "marker": _MARKERS[i % 6]} for i, (d, c) in enumerate(depth_colours(rows).items())}
+    return {d: {"color": c, "marker": MARKERS[i % 6]} for i, (d, c) in enumerate(depth_colours(rows).items())}
 
 
 def net_styles(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return colour and marker of every net, in their order."""
     nets = rows.net.cat.remove_unused_categories().cat.categories
-    return {net: {"color": PALETTE[i % 6], "marker": _MARKERS[i % 6]} for i, net in enumerate(nets)}
+    return {net: {"color": PALETTE[i % 6], "marker": MARKERS[i % 6]} for i, net in enumerate(nets)}
 
 
 def finish(figure: Figure, title: str, rows: pd.DataFrame, handles: Sequence[Line2D | Patch] = ()) -> Figure:
     """Add the title, what was measured (model, setting, number of seeds), and with `handles` a legend below."""
     names = [str(rows[c].iloc[0]) for c in ("dataset", "model", "setting") if c in rows and rows[c].nunique() == 1]
+    names += [f"{rows.depth.iloc[0]} layers"] if rows.depth.nunique() == 1 else []
     # At 13 points a character is about 0.095 inches wide.
     width = int(figure.get_figwidth() / 0.095)
     lines = (title, ", ".join([*names, count_seeds(rows)]))
@@ -140,12 +141,17 @@ def set_depth_axis(axes: Axes, depths: Sequence[int]) -> None:
 
 
 def set_log_axis(axes: Axes) -> None:
-    """Make the y axis logarithmic, with few labels; less than a decade has the minor ticks labelled too."""
+    """Make the y axis logarithmic, with few labels: below a decade at every minor tick, below two at 2 and 5."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
+    labelled = range(2, 10) if high < 10 * low else (2, 5) if high < 100 * low else ()
+
+    def format_minor(value: float, _: int | None) -> str:
+        return f"{value:.2g}" if round(value / 10 ** math.floor(math.log10(value))) in labelled else ""
+
     axes.yaxis.set_major_locator(LogLocator(numticks=6))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_power(value)))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.2g}" if high < 10 * low else ""))
+    axes.yaxis.set_minor_formatter(FuncFormatter(format_minor))
 
 
 def format_power(value: float) -> str:

@@ -24,6 +24,7 @@ _IN_COLUMNS = (
     *("model.zero_init_residual", "recipe.lr", "recipe.name"),
 )
 SETTINGS = "probe.json"
+THIRDS = ("first third", "middle third", "last third")
 BLOCKS = {"zero": "blocks of zero weights", "dirac": "identity layers"}
 
 
@@ -35,8 +36,9 @@ def require_rows_of(name: str, csv: Path) -> None:
 def load(csv: Path, *, by_rate: bool) -> pd.DataFrame:
     """Read a probe's CSV file; infinite values become NaN.
 
-    Adds `net` (variant, whether it starts as the identity and, `by_rate`, the learning rate where one net has several)
-    and `setting` (with or without batch norm). Both are ordered, so that groups and panels have the same order.
+    Adds `net` (variant, whether it starts as the identity and, `by_rate`, the learning rate where one net has several),
+    `setting` (with or without batch norm) and `diverged` (the run, in its training). The first two are ordered, so that
+    groups and panels have the same order.
     """
     rows = pd.read_csv(csv, dtype={"run": str, "model": str, "variant": str}).replace([math.inf, -math.inf], math.nan)
     names = rows.variant.where(
@@ -53,9 +55,18 @@ def load(csv: Path, *, by_rate: bool) -> pd.DataFrame:
     if "kind" in rows:
         rows["kind"] = pd.Categorical(rows.kind, sorted(set(rows.kind), reverse=True), ordered=True)
     return rows.assign(
+        diverged=rows.run.isin(diverged_runs(csv)),
         net=pd.Categorical(names, order, ordered=True),
         setting=pd.Categorical(settings, ["with batch norm", "without batch norm"], ordered=True),
     )
+
+
+def diverged_runs(csv: Path) -> list[str]:
+    """Return the runs whose training diverged, by the file of settings beside a probe's CSV."""
+    try:
+        return [str(run) for run in json.loads((csv.parent / SETTINGS).read_text(encoding="utf-8"))["diverged"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _other_differences(settings: Path, columns: Iterable[str]) -> dict[str, str]:
@@ -94,8 +105,14 @@ def at_initialisation(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def after_training(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the last epoch of every run."""
-    return rows[rows.epoch == rows.groupby(["model", "run"]).epoch.transform("max")]
+    """Return the rows of the last epoch of every run that has not diverged."""
+    return rows[~rows.diverged & (rows.epoch == rows.groupby(["model", "run"]).epoch.transform("max"))]
+
+
+def name_nets(net: str, depths: Iterable[int]) -> str:
+    """Return "plain-20, -56", or "plain, recipe.epochs 5 (20, 56 layers)"."""
+    numbers = [str(depth) for depth in sorted(set(depths))]
+    return f"{net} ({', '.join(numbers)} layers)" if "," in net else f"{net}-{', -'.join(numbers)}"
 
 
 def gradient_sizes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -109,6 +126,17 @@ def gradient_sizes(rows: pd.DataFrame) -> pd.DataFrame:
     ratio = norms.agg(lambda n: n.iloc[0] / n.iloc[-1] if n.iloc[-1] > 0 else math.nan)
     found = pd.DataFrame({"ratio": ratio, "level": norms.agg(geometric_mean)}).reset_index()
     return found.dropna(subset=["ratio"])
+
+
+def activation_ratios(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return `ratio` of every net and seed: the root mean square of the last layer's activations over the first's.
+
+    The last is the one before the classifier. Nets without a finite ratio above zero are left out.
+    """
+    layers = rows[(rows.layer >= 1) & (rows.layer < rows.depth)].sort_values("layer")
+    sizes = layers.groupby([*_NET, "seed"], observed=True).activation
+    ratios = sizes.agg(lambda a: a.iloc[-1] / a.iloc[0]).rename("ratio").reset_index()
+    return ratios[ratios.ratio > 0]
 
 
 def geometric_mean(values: "pd.Series[float]") -> float:
@@ -155,16 +183,19 @@ def best_rates(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def decay_means(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per net, seed and weight decay: means over blocks, and `weight_share`, 1 at the least decay.
+    """Return one row per net, seed, third of the blocks and weight decay: means over the blocks.
 
-    Without decay, whether biases decay makes no difference: those nets are in the rows of either choice.
+    Adds `third` and `weight_share`, which is 1 at the least decay. Without decay, whether biases decay makes no
+    difference: those nets are in the rows of either choice.
     """
-    net, choice, measures = (
-        [*_NET, "seed"],
-        ["decay_bias", "decay_bn"],
-        ["branch_ratio", "weight_norm", "bn_scale", "error"],
-    )
-    means = after_training(rows).groupby([*net, *choice, "weight_decay"], observed=True)[measures].mean().reset_index()
+    net, choice = [*_NET, "seed", "third"], ["decay_bias", "decay_bn"]
+    measures = ["branch_ratio", "weight_norm", "bias_norm", "bn_scale", "error"]
+    rows = after_training(rows)
+    # In a conv net, these are its three stages; of two blocks, the second is the last.
+    blocks = rows.groupby(["model", "run"]).block.transform("max")
+    third = ((3 * (rows.block - 1)) // blocks).where((blocks != 2) | (rows.block == 1), 2)
+    rows = rows.assign(third=pd.Categorical(third.map(THIRDS.__getitem__), THIRDS, ordered=True))
+    means = rows.groupby([*net, *choice, "weight_decay"], observed=True)[measures].mean().reset_index()
     choices = means.loc[means.weight_decay > 0, choice].drop_duplicates()
     choices = choices if len(choices) else means[choice].drop_duplicates().head(1)
     without = means[means.weight_decay == 0].groupby([*net, "weight_decay"], observed=True)[measures].mean()
