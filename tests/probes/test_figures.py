@@ -104,7 +104,7 @@ def figures(name, rows, folder):
 
 def lines(axes):
     """The lines with data of a net: label -> line."""
-    return {line.get_label(): line for line in axes.lines if line.get_marker() != "None"}
+    return {line.get_label(): line for line in axes.lines if line.get_marker() not in ("None", "x")}
 
 
 def drawn(axes):
@@ -355,3 +355,14 @@ def test_many_nets_are_below_each_other_so_that_a_phone_shows_them(tmp_path):
         assert figure.axes[0].get_gridspec().ncols == across
         assert [axes.get_title() for axes in figure.axes] == list(variants)
         assert figure.axes[-1].get_xlabel().startswith("further epochs")
+
+
+def test_stacks_that_diverge_at_every_rate_are_crosses_at_the_top(tmp_path):
+    rows = [
+        replace(r, error=math.nan) if (r.variant, r.layers) == ("residual", 12) else r for r in learn_identity_rows()
+    ]
+    figure = figures("learn-identity", rows, tmp_path)["learn-identity"]
+    (cross,) = (line for line in figure.axes[0].lines if line.get_marker() == "x")
+    assert cross.get_xdata() == [12]
+    assert cross.get_color() == lines(figure.axes[0])["residual"].get_color()
+    assert "diverges at every rate" in legend(figure)

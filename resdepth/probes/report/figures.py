@@ -114,21 +114,33 @@ def _line(style: Any, label: str, *, is_hollow: bool = False) -> Line2D:
 
 def _draw_learn_identity(csv: Path) -> Iterator[tuple[str, Figure]]:
     """Plot the error against the number of layers, a line per net, each at its best rate."""
-    rows = best_rates(load(csv, by_rate=False))
+    every = load(csv, by_rate=False)
+    rows = best_rates(every)
     if rows.empty:
         return
+    has_diverged = False
     figure, panels = make_panels(rows, ["model"], ["setting"], (3.6, 3.6))
     styles = net_styles(rows)
     for panel in panels:
         for (net,), part in split(panel.rows, "net"):
             draw_line(panel, part, "layers", "error", geometric_mean, **styles[net], label=net)
+            tried = every[
+                (every.net == net) & every.model.isin(panel.rows.model) & every.setting.isin(panel.rows.setting)
+            ]
+            lost = sorted(set(tried.layers) - set(part.layers))
+            if lost:
+                has_diverged = True
+                top = panel.axes.get_xaxis_transform()
+                (line,) = panel.axes.plot(lost, [1.0] * len(lost), transform=top, color=styles[net]["color"], **_CROSS)
+                line.set(clip_on=False, in_layout=False)
         panel.axes.axhline(100, color="black", linewidth=1)
-        panel.axes.annotate("output zero", (0.02, 100), xycoords=panel.axes.get_yaxis_transform(), va="bottom")
-        panel.axes.set(title=panel.name)
-        set_depth_axis(panel.axes, sorted(set(rows.layers)))
+        panel.axes.annotate("output zero", (0.02, 100), xycoords=panel.axes.get_yaxis_transform(), va="top")
+        panel.axes.set_title(panel.name, pad=12)
+        set_depth_axis(panel.axes, sorted(set(every.layers)))
     set_zero_axis([panel.axes for panel in panels], pd.concat([rows.error, pd.Series([100.0])]))
     label_edges(panels, "layers of the stack", {"": "error (% of the squared input)"})
     handles = [Line2D([], [], **style, label=net) for net, style in styles.items()]
+    handles += [Line2D([], [], color="black", label="diverges at every rate", **_CROSS)] if has_diverged else []
     yield "learn-identity", finish(figure, "Stacks trained to return their input, at the best rate", rows, handles)
 
 

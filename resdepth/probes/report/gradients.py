@@ -66,7 +66,7 @@ def _draw_profiles(rows: pd.DataFrame, what: _Profile) -> Figure:
     """Plot a column of each layer against its place, a line per depth (Glorot & Bengio 2010, figures 6 and 7)."""
     layers = rows[(rows.layer >= 1) & (rows.layer < rows.depth) & (rows.layer % what.every == 1 % what.every)]
     layers = layers.assign(place=100 * (layers.layer - 1) / (layers.depth - 2).clip(lower=1))
-    figure, panels = make_panels(layers, ["model", "setting"], ["net"], (3.2, 2.5))
+    figure, panels = make_panels(layers, ["model", "setting"], ["net"], (3.5, 2.5))
     styles = depth_styles(layers)
     for panel in panels:
         for (depth,), part in split(panel.rows[panel.rows[what.column] > 0], "depth"):
