@@ -9,7 +9,8 @@ from support.runs import TINY, train_here
 from resdepth.probes.rows import PROBES
 
 pytestmark = pytest.mark.slow
-FILES = ("gradients.csv", "gradients.png", "gradients.svg", "gradients_ratio.png", "gradients_ratio.svg")
+STEMS = ("gradients", "gradients_activations", "gradients_ratio")
+FILES = ("gradients.csv", *(f"{stem}.{suffix}" for stem in STEMS for suffix in ("png", "svg")))
 
 
 def test_nets_at_initialisation_are_measured_drawn_and_described(tmp_path):
@@ -26,7 +27,7 @@ def test_nets_at_initialisation_are_measured_drawn_and_described(tmp_path):
     assert settings["commands"] == ["resdepth " + " ".join(words)]
     before = (tmp_path / folder / "gradients.csv").read_bytes()
     again = forked_command(*words, "--format", "png", cwd=tmp_path)
-    assert again.stdout.splitlines()[-2:] == [f"{folder}/gradients.png", f"{folder}/gradients_ratio.png"]
+    assert again.stdout.splitlines()[-3:] == [f"{folder}/{stem}.png" for stem in STEMS]
     assert (tmp_path / folder / "gradients.csv").read_bytes() == before
     # What the other format showed may be out of date.
     assert not (tmp_path / folder / "gradients.svg").exists()
