@@ -153,16 +153,16 @@ def _run(
 
 def _draw(name: str, csv: Path, formats: tuple[str, ...]) -> list[Path]:
     """Write the probe's figures beside its CSV; remove earlier ones that do not show these rows."""
-    from resdepth.probes.report.figures import draw
-    from resdepth.report.style import save_figure
+    from resdepth.probes.report.figures import draw, stems
+    from resdepth.report.style import FORMATS, save_figure
 
     files: list[Path] = []
     try:
         for stem, figure in draw(name, csv):
             files += save_figure(figure, csv.with_name(stem), formats)
-        for path in csv.parent.glob(f"{name}*"):
-            if path.suffix in (".png", ".svg") and path not in files:
-                path.unlink()
+        for path in (csv.with_name(f"{stem}.{suffix}") for stem in stems(name, csv) for suffix in FORMATS):
+            if path not in files:
+                path.unlink(missing_ok=True)
     except OSError as error:
         remedy = f"cannot be written to ({error.strerror}); fix that and run the same command again"
         raise ConfigError("--out", csv.parent, remedy) from error

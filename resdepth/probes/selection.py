@@ -1,5 +1,6 @@
 """Which nets a probe measures: those trained in a folder of results, or those of overrides at initialisation."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -50,7 +51,8 @@ def select(
     if len(folders) > 1:
         raise ConfigError("results", f"{folders[0]} {folders[1]}", "a probe measures the runs of one folder; name one")
     if probe.needs_weights and not folders:
-        words = " ".join(["resdepth sweep", *overrides, "keep_weights=last"])
+        given = [word for word in overrides if not word.startswith("keep_weights=")]
+        words = shlex.join(["resdepth", "sweep", *given, "keep_weights=last"])
         remedy = f"measures trained nets; train them with {words}, then name their folder, such as results/digits"
         raise ConfigError("probe", probe.name, remedy)
     if probe.takes_pixels and folders:
@@ -67,7 +69,7 @@ def select(
 
 
 def _is_folder(word: str) -> bool:
-    is_override = "=" in word or word[:1] in ("~", "+")
+    is_override = "=" in word or (word[:1] in ("~", "+") and "/" not in word)
     with suppress(OSError, RuntimeError):
         return not is_override or Path(word).expanduser().is_dir()
     return False
@@ -172,11 +174,13 @@ def train_command(configs: Sequence[RunConfig], folder: Path, kept: str) -> str:
             texts += [] if text in texts else [text]
     plain = {key: _as_override(value) for key, value in defaults.items() if key not in ("depth", "variant", "seed")}
     words = [f"{key}={','.join(_ordered(texts))}" for key, texts in found.items() if texts != [plain.get(key)]]
+    # A relative path may lack the experiment's name.
+    folder = folder if len(folder.parts) > 2 else folder.resolve()
     is_published = PUBLISHED in folder.parts
     where = [f"name={folder.parent.name}" + ("_again" if is_published else "")]
     where += [] if folder.parts[0] == "results" or is_published else [f"results={folder.parent.parent}"]
     restart = [] if is_published else ["--restart"]
-    return " ".join(["resdepth sweep", *words, *where, f"keep_weights={kept}", *restart])
+    return shlex.join(["resdepth", "sweep", *words, *where, f"keep_weights={kept}", *restart])
 
 
 def _as_override(value: object) -> str:

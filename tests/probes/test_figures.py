@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from resdepth.probes.report.figures import draw
+from resdepth.probes.report.figures import draw, stems
 from resdepth.probes.rows import DecayRow, GradientRow, GrowRow, IdentityRow, LearnIdentityRow
 from resdepth.report.style import save_figure
 from resdepth.results.rows import write
@@ -337,10 +337,15 @@ def test_an_added_net_that_diverged_ends_with_a_cross(tmp_path):
 
 
 def test_a_map_says_which_net_diverged(tmp_path):
-    rows = [*gradient_rows(depths=(8,)), *gradient_rows(depths=(8,), epoch=5)]
-    (tmp_path / "probe.json").write_text(json.dumps({"nets": {}, "diverged": ["residual-8-s0"]}))
-    *panels, _bar = figures("gradients", rows, tmp_path)["gradients_training"].axes
-    assert [axes.get_title() for axes in panels] == ["plain", "residual, diverged"]
+    rows = [replace(row, epoch=epoch) for epoch in (0, 5) for row in gradient_rows(depths=(8,))]
+    for lost, title in (
+        (["residual-8-s0"], "residual, 1 seed"),
+        (["residual-8-s0", "residual-8-s1"], "residual, diverged"),
+    ):
+        (tmp_path / "probe.json").write_text(json.dumps({"nets": {}, "diverged": lost}))
+        *panels, _bar = figures("gradients", rows, tmp_path)["gradients_training"].axes
+        assert [axes.get_title() for axes in panels] == ["plain", title]
+        assert panels[1].collections[0].get_array().shape == (7, 3 - len(lost))
 
 
 def test_nets_at_several_rates_are_not_pooled(tmp_path):
@@ -365,4 +370,26 @@ def test_stacks_that_diverge_at_every_rate_are_crosses_at_the_top(tmp_path):
     (cross,) = (line for line in figure.axes[0].lines if line.get_marker() == "x")
     assert cross.get_xdata() == [12]
     assert cross.get_color() == lines(figure.axes[0])["residual"].get_color()
-    assert "diverges at every rate" in legend(figure)
+    assert "diverges at every rate tried" in legend(figure)
+
+
+def test_one_seed_that_diverges_is_a_cross(tmp_path):
+    rows = [
+        replace(r, train_error=math.nan) if (r.added, r.seed, r.further_epoch) == (18, 1, 2) else r for r in grow_rows()
+    ]
+    figure = figures("grow", rows, tmp_path)["grow"]
+    crosses = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in crosses] == [(1, 28.0)] * 2
+
+
+def test_the_names_of_all_figures_are_known(tmp_path):
+    rows = [
+        row for m in ("conv", "dense") for b in (True, False) for e in (0, 1)
+        for row in gradient_rows(model=m, batch_norm=b, epoch=e)
+    ]  # fmt: skip
+    drawn_now = set(figures("gradients", rows, tmp_path))
+    known = stems("gradients", tmp_path / "gradients.csv")
+    assert drawn_now < known
+    # Those of fewer rows, which were drawn before.
+    assert {"gradients_training", "gradients_training_with_batch_norm", "gradients_training_conv"} <= known
+    assert "gradients_mine" not in known

@@ -150,7 +150,7 @@ def test_blocks_that_change_nothing_are_said_to_change_exactly_nothing(tmp_path)
     rows = identity_rows(0.0, variant="residual") + identity_rows(0.0, variant="residual", depth=56, seed=1)
     assert said("identity", rows, tmp_path) == [
         "residual-20, -56 with batch norm: blocks of zero weights (1, 10 at a time) change the logits by exactly 0 "
-        "at each of 6 places (2 seeds)."
+        "at each of 6 places (one seed each)."
     ]
 
 
@@ -207,8 +207,8 @@ def test_stacks_that_diverge_at_every_rate_are_said_to(tmp_path):
     rows += [learn_row(108, 0.1, math.nan, variant="residual")]
     (line,) = said("learn-identity", rows, tmp_path)
     assert line.endswith(
-        ": plain 9 % with 2 layers and diverges at every rate with 108 layers; "
-        "residual diverges at every rate with 108 layers."
+        ": plain 9 % with 2 layers and diverges at every rate tried with 108 layers; "
+        "residual diverges at every rate tried with 108 layers."
     )
 
 
@@ -327,3 +327,25 @@ def test_nets_whose_numbers_are_not_finite_are_named(tmp_path):
     ]
     assert said("identity", rows, tmp_path)[-1] == "Left out, because their numbers are not finite: broken."
     assert len(said("identity", rows[:6], tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("level", "word"), [(1e-4, "vanishes at every layer"), (1e4, "explodes at every layer"), (0.01, "kept")]
+)
+def test_a_single_depth_is_judged_by_its_level(level, word):
+    sizes = pd.DataFrame({"depth": [110], "ratio": [1.5], "level": [level]})
+    assert judge(sizes)[0] == word
+
+
+def test_growth_of_which_some_seeds_diverge_is_said_with_their_number(tmp_path):
+    rows = [*grow_rows((10.0, math.nan)), *grow_rows((10.0, 12.0), seed=1)]
+    assert "12.0 %, 1 of 2 diverged against 10.0 % (hurts) at 20 layers" in said("grow", rows, tmp_path)[0]
+    rows = [*grow_rows((math.nan, 10.0)), *grow_rows((10.0, 12.0), seed=1)]
+    assert "11.0 % against 10.0 %, 1 of 2 diverged at 20 layers" in said("grow", rows, tmp_path)[0]
+    assert "8.0 % against diverged at 20 layers" in said("grow", grow_rows((math.nan, 8.0)), tmp_path)[0]
+
+
+def test_nets_of_which_fewer_seeds_were_measured_are_said_with_their_number(tmp_path):
+    rows = identity_rows(0.0, variant="residual") + identity_rows(0.0, variant="residual", seed=1)
+    rows += identity_rows(0.0, variant="residual", depth=56)
+    assert "(1 to 2 seeds)" in said("identity", rows, tmp_path)[0]

@@ -1,6 +1,7 @@
 """Trained nets that go on training, as they are and with blocks added that change nothing at first."""
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -54,7 +55,9 @@ def measure(probed: ProbedNet, data: DeviceData, blocks: int, epochs: int) -> It
 def _add_blocks(net: Net, probed: ProbedNet, data: DeviceData, count: int) -> None:
     model, variant = probed.config.model, probed.config.variant
     images, _ = sample(data, _IMAGES)
-    activations = insertion.activations(net.eval(), images)
+    # Of a copy in training mode: there the added layers must be the identity, and early in training the net's running
+    # statistics are far from those of its minibatches.
+    activations = insertion.activations(copy.deepcopy(net).train(), images)
     seed = generator(probed.config.seed, probed.epoch)
 
     def make(place: int, width: int) -> Block:

@@ -49,8 +49,8 @@ def _row(name: str, csv: Path, *, is_whole: bool) -> str:
     if len(found) > _MOST_SENTENCES and not is_whole:
         more = f"{len(found) - _MOST_SENTENCES} more: `resdepth probe table {csv.parent.as_posix()} --all`"
         found = [*found[:_MOST_SENTENCES], more]
-    figure = csv.with_suffix(".png")
-    cells = ([f"`{command}`" for command in commands], [_link(csv)], [_link(figure)] if figure.exists() else [], found)
+    figures = [path for path in map(csv.with_suffix, (".png", ".svg")) if path.exists()]
+    cells = ([f"`{command}`" for command in commands], [_link(csv)], [*map(_link, figures[:1])], found)
     return _join([PROBES[name].claim, *map("<br>".join, cells)])
 
 

@@ -56,6 +56,16 @@ def draw(name: str, csv: Path) -> Iterator[tuple[str, Figure]]:
         yield from _FIGURES[name](csv)
 
 
+def stems(name: str, csv: Path) -> set[str]:
+    """Return the names, without extension, of all figures that rows of these models and settings may give."""
+    rows = load(csv, by_rate=False)
+    settings = [setting.replace(" ", "_") for setting in rows.setting.cat.categories]
+    suffixes = ["", *(f"_{model}" for model in set(rows.model)), *(f"_{setting}" for setting in settings)]
+    suffixes += [f"_{model}_{setting}" for model in set(rows.model) for setting in settings]
+    parts = ("", "_activations", "_ratio", "_training") if name == "gradients" else ("",)
+    return {f"{name}{part}{suffix}" for part in parts for suffix in suffixes}
+
+
 def _draw_identity(csv: Path) -> Iterator[tuple[str, Figure]]:
     """Plot the change of the logits and the training error against the place of the inserted blocks."""
     rows = after_training(load(csv, by_rate=True)).dropna(subset=["logit_change"])
@@ -140,7 +150,7 @@ def _draw_learn_identity(csv: Path) -> Iterator[tuple[str, Figure]]:
     set_zero_axis([panel.axes for panel in panels], pd.concat([rows.error, pd.Series([100.0])]))
     label_edges(panels, "layers of the stack", {"": "error (% of the squared input)"})
     handles = [Line2D([], [], **style, label=net) for net, style in styles.items()]
-    handles += [Line2D([], [], color="black", label="diverges at every rate", **_CROSS)] if has_diverged else []
+    handles += [Line2D([], [], color="black", label="diverges at every rate tried", **_CROSS)] if has_diverged else []
     yield "learn-identity", finish(figure, "Stacks trained to return their input, at the best rate", rows, handles)
 
 
@@ -159,9 +169,10 @@ def _draw_grow(csv: Path) -> Iterator[tuple[str, Figure]]:
             style = styles[depth] | {"linestyle": dashes[number], "label": f"{depth} layers, {number} added"}
             style |= {} if number else {"markerfacecolor": "white"}
             draw_line(panel, part, "further_epoch", "train_error", "mean", **style)
-            end = part.groupby("further_epoch").train_error.mean()
-            if end.index[-1] < rows.further_epoch.max():
-                panel.axes.plot(end.index[-1], end.iloc[-1], color=style["color"], **_CROSS)
+            ends = part.sort_values("further_epoch").groupby("seed").tail(1)
+            ends = ends[ends.further_epoch < rows.further_epoch.max()]
+            if len(ends):
+                panel.axes.plot(ends.further_epoch, ends.train_error, color=style["color"], **_CROSS)
                 has_diverged = True
         panel.axes.set_title(panel.name)
         panel.axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))

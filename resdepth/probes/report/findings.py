@@ -163,7 +163,7 @@ def _identity(rows: pd.DataFrame) -> Iterator[str]:
 def _learn_identity(rows: pd.DataFrame) -> Iterator[str]:
     for setting, part in rows.groupby("setting", observed=True):
         nets = [f"{net} {_describe_stacks(each)}" for net, each in part.groupby("net", observed=True)]
-        seeds = count_seeds(part)
+        seeds = count_seeds(best_rates(part) if part.error.notna().any() else part)
         yield f"Error in percent of the squared input, {setting}, each at its best rate ({seeds}): {'; '.join(nets)}."
 
 
@@ -174,9 +174,9 @@ def _describe_stacks(rows: pd.DataFrame) -> str:
     for layers in dict.fromkeys(lengths[:1] + lengths[-1:]):
         part = best[best.layers == layers]
         edge = _describe_edge(part.lr.iloc[0], rows[rows.layers == layers].lr)
-        said.append(f"{format_number(part.error.mean())} % with {layers} layers{edge}")
+        said.append(f"{format_number(geometric_mean(part.error))} % with {layers} layers{edge}")
     lost = sorted(set(rows.layers) - set(lengths))
-    said += [f"diverges at every rate with {_join(lost)} layers"] if lost else []
+    said += [f"diverges at every rate tried with {_join(lost)} layers"] if lost else []
     return " and ".join(said)
 
 
@@ -197,7 +197,7 @@ def _grow(rows: pd.DataFrame) -> Iterator[str]:
             for depth in sorted(set(part.depth)):
                 here = [key for key in ends.index if key[:3] == (setting, net, depth)]
                 errors = ends.loc[here].reindex(columns=[added, 0])
-                if len(errors) and errors[0].notna().any():
+                if len(errors):
                     said.append(f"{_compare(errors[added], errors[0])} at {depth} layers")
             if said:
                 start, epochs = describe_epoch(rows).lower(), count(last, "further epoch")
@@ -207,14 +207,22 @@ def _grow(rows: pd.DataFrame) -> Iterator[str]:
 
 def _compare(extended: "pd.Series[float]", alone: "pd.Series[float]") -> str:
     """Say what added layers do: hurt or help where the mean changes by a point and every seed goes the same way."""
-    if extended.isna().any():
-        return f"diverged against {alone.mean():.1f} % (hurts)"
+    lost = (int(extended.isna().sum()), int(alone.isna().sum()))
+    if any(lost):
+        sides = (_describe_side(extended, lost[0]), _describe_side(alone, lost[1]))
+        return f"{sides[0]} against {sides[1]}" + (" (hurts)" if lost[0] > lost[1] else "")
     change = extended - alone
     goes_one_way = len(change) > 1 and ((change > 0).all() or (change < 0).all())
     is_clear = abs(change.mean()) >= _SAME and goes_one_way
     word = ("hurts" if change.mean() > 0 else "helps") if is_clear else "no clear difference"
     word = "one seed" if len(change) == 1 else word
     return f"{extended.mean():.1f} % against {alone.mean():.1f} % ({word})"
+
+
+def _describe_side(errors: "pd.Series[float]", lost: int) -> str:
+    """Return "12.5 %", "12.5 %, 1 of 3 diverged" or "diverged"."""
+    some = f", {lost} of {len(errors)} diverged" if lost else ""
+    return "diverged" if lost == len(errors) else f"{errors.mean():.1f} %{some}"
 
 
 def _decay(rows: pd.DataFrame) -> Iterator[str]:

@@ -40,6 +40,9 @@ def draw_gradients(csv: Path) -> Iterator[tuple[str, Figure]]:
         yield "gradients_ratio", _draw_ratios(start)
     rows = table.load(csv, by_rate=True)
     rows = rows[(rows.layer >= 1) & (rows.layer < rows.depth) & (rows.weight_gradient > 0)]
+    # Of a net of which some seeds diverged, the others; an epoch must not be the mean over fewer seeds than the next.
+    keys = ["model", "setting", "net", "depth"]
+    rows = rows[~rows.diverged | rows.groupby(keys, observed=True).diverged.transform("all") & (rows.epoch == 0)]
     several = [key for key, part in split(rows, "model", "setting") if part.epoch.nunique() > 1]
     for model, setting in several:
         suffix = f"_{model}" if len({key[0] for key in several}) > 1 else ""
@@ -168,11 +171,19 @@ def _draw_training(rows: pd.DataFrame) -> Figure:
         x = np.arange(mean.shape[1] + 1) - 0.5
         y = np.append(mean.index, 2 * mean.index[-1] - mean.index[max(-2, -len(mean))]) if len(mean) > 1 else [1, 2]
         image = panel.axes.pcolormesh(x, y, mean.to_numpy(), norm=norm, cmap="viridis", rasterized=True)
-        ticks = sorted({round(i) for i in np.linspace(0, mean.shape[1] - 1, min(5, mean.shape[1]))})
+        ticks = sorted({round(i) for i in np.linspace(0, mean.shape[1] - 1, min(6, mean.shape[1]))})
         panel.axes.set_xticks(ticks, [f"{mean.columns[i]:g}" for i in ticks])
-        panel.axes.set_title(panel.name + (", diverged" if panel.rows.diverged.any() else ""))
+        panel.axes.set_title(panel.name + _describe_lost(panel.rows, rows.seed.nunique()))
         panel.axes.grid(visible=False)
     label_edges(panels, "epoch", {"": "layer"}, inner_ticks=True)
     bar = figure.colorbar(image, ax=[panel.axes for panel in panels], aspect=40)
     bar.set_label("gradient of the layer's weights (norm)")
     return finish(figure, "Gradient by layer during training", rows)
+
+
+def _describe_lost(rows: pd.DataFrame, every: int) -> str:
+    """Return ", diverged", or ", 2 seeds" where the others of `every` diverged or have gradients of zero."""
+    if rows.diverged.all():
+        return ", diverged"
+    seeds = rows[rows.epoch == rows.epoch.max()].seed.nunique()
+    return "" if seeds == every else f", {table.count(seeds, 'seed')}"

@@ -16,6 +16,8 @@ from resdepth.variants import VARIANTS
 
 # A gradient that changes by more than these factors explodes or vanishes: over the layers of a net, and between depths.
 _RATIO, _GROWTH = 10.0, 100.0
+# With a single depth, a mean norm beyond this factor from 1; those of shallow nets are within it.
+_LEVEL = 1000.0
 KEPT = "kept"
 _NET = ["model", "setting", "net", "depth"]
 # Keys of the configuration that every probe's columns hold, or that follow from them.
@@ -149,13 +151,14 @@ def judge(sizes: pd.DataFrame) -> tuple[str, str]:
     """Say what depth does to the gradients of one net (`gradient_sizes`), and which column shows it.
 
     They change towards the input by the ratio of the deepest net, and at every layer by its level over that of the
-    shallowest; the larger change of those beyond their thresholds counts.
+    shallowest or, with one depth, by the level itself; the larger change of those beyond their thresholds counts.
     """
     means = sizes.groupby("depth")[["ratio", "level"]].agg(geometric_mean)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(np.log10(means.ratio.iloc[-1]))
-        growth = float(np.log10(means.level.iloc[-1] / means.level.iloc[0]))
-    changes = {"ratio": (ratio, _RATIO, "towards the input"), "level": (growth, _GROWTH, "at every layer")}
+        growth = float(np.log10(means.level.iloc[-1] / (means.level.iloc[0] if len(means) > 1 else 1.0)))
+    least = _GROWTH if len(means) > 1 else _LEVEL
+    changes = {"ratio": (ratio, _RATIO, "towards the input"), "level": (growth, least, "at every layer")}
     found = {column: change for column, change in changes.items() if abs(change[0]) > math.log10(change[1])}
     if not found:
         return KEPT, "ratio"
@@ -172,12 +175,13 @@ def format_number(value: float) -> str:
 
 
 def best_rates(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the rate with the lowest mean error over seeds, for each net and number of layers.
+    """Return the rows of the best rate of each net and number of layers, by the geometric mean of the error over seeds.
 
     A rate at which fewer seeds have a finite error is worse.
     """
     net = ["model", "setting", "net", "layers"]
-    rates = rows.assign(missing=rows.error.isna()).groupby([*net, "lr"], observed=True)[["missing", "error"]].mean()
+    groups = rows.assign(missing=rows.error.isna()).groupby([*net, "lr"], observed=True)
+    rates = pd.DataFrame({"missing": groups.missing.mean(), "error": groups.error.agg(geometric_mean)})
     best = rates.reset_index().sort_values(["missing", "error", "lr"]).drop_duplicates(net)
     return rows.merge(best[[*net, "lr"]], on=[*net, "lr"]).dropna(subset=["error"])
 
@@ -213,9 +217,14 @@ def describe_decay(decay_bias: bool, decay_bn: bool) -> str:
 
 
 def count_seeds(rows: pd.DataFrame) -> str:
-    """Return "3 seeds", or "seed 0" where there is one."""
+    """Return "3 seeds", "2 to 3 seeds" where nets have different numbers, or "seed 0" where there is one."""
     seeds = sorted(set(rows.seed))
-    return f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    each = rows.groupby([key for key in _NET if key in rows], observed=True).seed.nunique()
+    if each.max() == 1:
+        return "one seed each"
+    return f"{each.min()} to {each.max()} seeds" if each.min() < each.max() else f"{each.max()} seeds"
 
 
 def describe_epoch(rows: pd.DataFrame) -> str:
