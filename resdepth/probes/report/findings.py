@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from resdepth.probes.report.gradient_findings import describe_gradients
 from resdepth.probes.report.table import (
     BLOCKS,
     THIRDS,
-    activation_ratios,
     after_training,
-    at_initialisation,
     best_rates,
     count,
     count_seeds,
@@ -22,8 +21,6 @@ from resdepth.probes.report.table import (
     describe_epoch,
     format_number,
     geometric_mean,
-    gradient_sizes,
-    judge,
     load,
     name_nets,
     require_rows_of,
@@ -56,17 +53,6 @@ def findings(name: str, csv: Path) -> list[str]:
     return lines
 
 
-def _per_net(rows: pd.DataFrame, column: str, mean: Callable[..., float]) -> str:
-    """Return "at 20, 56 layers: plain 2.2, 399; residual 0.6, 1.9": means over seeds."""
-    parts = []
-    for net, part in rows.groupby("net", observed=True):
-        means = part.groupby("depth")[column].agg(mean)
-        parts.append((str(net), ", ".join(map(format_number, means)), f"at {_join(means.index)} layers"))
-    if len({depths for *_, depths in parts}) == 1:
-        return f"{parts[0][2]}: " + "; ".join(f"{net} {numbers}" for net, numbers, _ in parts)
-    return "; ".join(f"{net} {depths}: {numbers}" for net, numbers, depths in parts)
-
-
 def _join(values: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
@@ -75,70 +61,6 @@ def _range(values: Any) -> str:
     """Return "90.0 %", or "89.1 to 90.0 %"."""
     low, high = f"{np.nanmin(values):.1f}", f"{np.nanmax(values):.1f}"
     return f"{low} %" if low == high else f"{low} to {high} %"
-
-
-def _gradients(rows: pd.DataFrame) -> Iterator[str]:
-    start, trained = at_initialisation(rows), after_training(rows[rows.epoch > rows.epoch.min()])
-    yield from _describe_stage(start, start[:0])
-    if len(trained):
-        yield from _describe_stage(trained, start[start.diverged])
-    for setting, part in start.groupby("setting", observed=True):
-        ends = activation_ratios(part)
-        if len(ends):
-            said = _per_net(ends, "ratio", geometric_mean)
-            yield f"{describe_epoch(part)}, {setting}, size of the last activations over the first {said}."
-    image = start[start.layer == 0]
-    for setting, part in image.dropna(subset=["neighbour_correlation"]).groupby("setting", observed=True):
-        cosines = _per_net(part, "neighbour_correlation", lambda values: values.mean())
-        what = "mean cosine of the input gradients of an image and the point a tenth of the way to another"
-        yield f"{describe_epoch(start)}, {setting}, {what} {cosines}."
-
-
-def _describe_stage(rows: pd.DataFrame, diverged: pd.DataFrame) -> Iterator[str]:
-    """Say what depth does to the gradients at one stage of training, and which nets diverged before it."""
-    sizes = gradient_sizes(rows)
-    for setting in map(str, rows.setting.cat.categories):
-        part = _of(rows, setting)
-        said = [
-            _describe_gradient(str(net), each, part) for net, each in _of(sizes, setting).groupby("net", observed=True)
-        ]
-        lost = [
-            f"{net}-{depth} ({count_seeds(each)})" for (net, depth), each in _by_net_and_depth(_of(diverged, setting))
-        ]
-        said += [f"diverged in training: {', '.join(lost)}"] if lost else []
-        if said:
-            yield f"{describe_epoch(rows)}, {setting} ({count_seeds(rows)}): {'; '.join(said)}."
-    yield from _describe_zeros(rows)
-
-
-def _describe_zeros(rows: pd.DataFrame) -> Iterator[str]:
-    """Say which nets have no gradient at their last layer, and so no ratio, or at any layer."""
-    layers = rows[(rows.layer >= 1) & (rows.layer < rows.depth)].sort_values("layer")
-    norms = layers.groupby(["setting", "net", "depth", "seed"], observed=True).weight_gradient
-    dead = norms.agg(["last", "max"]).query("last == 0").reset_index()
-    for is_whole, where in ((False, "the last layer"), (True, "every layer")):
-        for setting, part in dead[(dead["max"] == 0) == is_whole].groupby("setting", observed=True):
-            nets = (f"{net}-{depth} ({count_seeds(each)})" for (net, depth), each in _by_net_and_depth(part))
-            yield f"{describe_epoch(rows)}, {setting}: the gradient of {where} is exactly 0 in {', '.join(nets)}."
-
-
-def _of(rows: pd.DataFrame, setting: str) -> pd.DataFrame:
-    return rows[rows.setting == setting]
-
-
-def _describe_gradient(net: str, sizes: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """Return what depth does to the gradients of one net, with the numbers that show it."""
-    verdict, column = judge(sizes)
-    every, numbers = rows.seed.nunique(), []
-    for _, part in sizes.groupby("depth"):
-        some = f" ({count_seeds(part)})" if part.seed.nunique() < every else ""
-        numbers.append(format_number(geometric_mean(part[column])) + some)
-    what = "first / last layer's gradient" if column == "ratio" else "mean gradient of the layers"
-    return f"{name_nets(net, sizes.depth)} {what} {', '.join(numbers)} ({verdict})"
-
-
-def _by_net_and_depth(rows: pd.DataFrame) -> Any:
-    return rows.groupby(["net", "depth"], observed=True)
 
 
 def _identity(rows: pd.DataFrame) -> Iterator[str]:
@@ -258,7 +180,7 @@ def _describe_cell(rows: pd.DataFrame, decay: Any) -> str:
 
 
 _FINDINGS: dict[str, Callable[[pd.DataFrame], Iterator[str]]] = {
-    "gradients": _gradients,
+    "gradients": describe_gradients,
     "identity": _identity,
     "learn-identity": _learn_identity,
     "grow": _grow,
