@@ -111,14 +111,19 @@ def _select_trained(probe: Probe, root: Path, overrides: Sequence[str], *, every
 
 
 def _missing(probe: Probe, configs: dict[Path, RunConfig], epoch: int | None) -> list[str]:
-    """Return a line per experiment with runs that lack weights, with the command that makes them."""
+    """Return a line per experiment with runs that lack weights, with the commands that make them."""
     kept = "last" if probe.needs_weights and epoch is None else "all"
     what = "weights" if epoch is None else f"weights after epoch {epoch}"
     lines = []
     for parent in dict.fromkeys(folder.parent for folder in configs):
-        there = {folder: config for folder, config in configs.items() if folder.parent == parent}
-        command = train_command(list(there.values()), next(iter(there)), kept)
-        lines.append(f"{parent}: runs without {what} are left out ({len(there)}); train them with {command}")
+        groups: dict[tuple[str, ...], dict[Path, RunConfig]] = {}
+        for folder, config in configs.items():
+            if folder.parent == parent:
+                groups.setdefault((config.data.name, config.model.name, config.recipe.name), {})[folder] = config
+        # One of each data, model and recipe: their keys have other defaults.
+        commands = " && ".join(train_command([*each.values()], next(iter(each)), kept) for each in groups.values())
+        count = sum(map(len, groups.values()))
+        lines.append(f"{parent}: runs without {what} are left out ({count}); train them with {commands}")
     return lines
 
 

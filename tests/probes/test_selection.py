@@ -209,3 +209,20 @@ def test_the_command_for_data_of_ones_own_names_their_path_and_no_key_that_follo
     assert "fingerprint" not in command
     assert "data.name" not in command
     assert [run.directory.name for run in make_plan([*shlex.split(command)[2:-1], "device=cpu"]).runs] == [folder.name]
+
+
+def test_runs_of_several_models_have_a_command_each(elsewhere, tmp_path):
+    train("none", "model=conv,dense")
+    with pytest.raises(ConfigError) as error:
+        select(IDENTITY, ["results/exp"], None)
+    said = str(error.value)
+    assert "are left out (4); train them with resdepth sweep" in said
+    commands = said.partition("train them with ")[2].split(" && ")
+    assert len(commands) == 2
+    planned = [
+        run.directory.name
+        for command in commands
+        for run in make_plan([*shlex.split(command)[2:-1], "device=cpu"]).runs
+    ]
+    assert sorted(planned) == sorted(folder.name for folder in (tmp_path / "results/exp").iterdir())
+    assert "model.architecture" not in said
