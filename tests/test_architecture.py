@@ -44,7 +44,7 @@ MATPLOTLIBS_MODULES = {
     "report.plots",
     "bench.figure",
     "probes.report.panels",
-    "probes.report.gradients",
+    "probes.report.gradient_figures",
     "probes.report.figures",
 }
 LIBRARIES = {"torch", "torchvision", "hydra", "omegaconf", "pd", "np", "plt", "matplotlib", "rich", "typer", "yaml"}

@@ -11,8 +11,6 @@ from resdepth.cli.stdout import TolerantStdout
 from resdepth.errors import ResdepthError
 
 _TRACEBACK = "RESDEPTH_TRACEBACK"  # environment variable: raise unexpected errors instead of printing one line
-
-
 # What Typer says of an option's value that is not a number, and what is said here.
 _NUMBER = re.compile(r"unable to parse string as an? (integer|number)")
 _NUMBERS = {"integer": "whole number", "number": "number"}

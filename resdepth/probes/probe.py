@@ -18,8 +18,7 @@ from resdepth.data.dataset import Dataset
 from resdepth.errors import ConfigError, ResdepthError
 from resdepth.host import cores
 from resdepth.probes.nets import ProbedNet, load_data
-from resdepth.probes.report.table import SETTINGS
-from resdepth.probes.rows import PROBES, NetRow, Probe
+from resdepth.probes.rows import PROBES, SETTINGS, NetRow, Probe
 from resdepth.probes.selection import Selection
 from resdepth.results import environment, rows
 from resdepth.results.atomic import PART, atomic_write_text
@@ -131,6 +130,7 @@ def measure(
     `on_net` is called after each net. With `restart`, an earlier measurement is kept in .aside.
     """
     folder, failures = selection.folder, list[str]()
+    # Also where nothing is left to measure.
     for name in {net.config.device for net in selection.nets}:
         devices.resolve(name)
     known = None if restart else ProbeFile(folder, probe, options)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from resdepth.results.rows import column
 
+SETTINGS = "probe.json"  # beside each CSV: the nets' configurations, the options, the commands
+
 
 @dataclass(frozen=True)
 class NetRow:

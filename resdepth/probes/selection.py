@@ -183,7 +183,8 @@ def train_command(configs: Sequence[RunConfig], folder: Path, kept: str) -> str:
     folder = folder if len(folder.parts) > 2 else folder.resolve()
     is_published = PUBLISHED in folder.parts
     where = [f"name={folder.parent.name}" + ("_again" if is_published else "")]
-    where += [] if folder.parts[0] == "results" or is_published else [f"results={folder.parent.parent}"]
+    results = folder.parent.parent
+    where += [] if results == Path("results") or is_published else [f"results={results}"]
     restart = [] if is_published else ["--restart"]
     return shlex.join(["resdepth", "sweep", *words, *where, f"keep_weights={kept}", *restart])
 

@@ -21,8 +21,8 @@ from resdepth.training.trainer import Trainer
 class Stack(Net):
     """The blocks of a net alone, all of one width: x (N, C, H, W), not negative -> (N, C H W), or (N, width, H, W).
 
-    A dense stack is as wide as the image has pixels; a conv stack gets the image's
-    channels, repeated or cut to its width.
+    A dense stack is as wide as the image has pixels; a conv stack gets the image's channels, repeated or cut to its
+    width.
     """
 
     def __init__(self, config: RunConfig, data: DeviceData) -> None:

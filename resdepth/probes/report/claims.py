@@ -7,8 +7,7 @@ from pathlib import Path
 from resdepth.config.schema import PUBLISHED
 from resdepth.errors import ConfigError, RecordError
 from resdepth.probes.report.findings import findings
-from resdepth.probes.report.table import SETTINGS
-from resdepth.probes.rows import PROBES
+from resdepth.probes.rows import PROBES, SETTINGS
 
 _HEADER = ("the lecture's claim", "command", "CSV", "figure", "found")
 # More sentences would make the table unreadable; a probe's first are the most important.

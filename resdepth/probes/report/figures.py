@@ -3,19 +3,17 @@
 Lines are means over the seeds and bands their range. Depths differ in colour and marker, nets in colour and marker.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from resdepth.probes.report.gradients import draw_gradients
+from resdepth.probes.report.gradient_figures import draw_gradients
 from resdepth.probes.report.panels import (
     LARGE,
     MARKERS,
@@ -23,12 +21,11 @@ from resdepth.probes.report.panels import (
     depth_styles,
     draw_line,
     finish,
-    format_power,
     label_edges,
     make_panels,
     net_styles,
     set_depth_axis,
-    set_log_axis,
+    set_zero_axis,
     split,
 )
 from resdepth.probes.report.table import (
@@ -98,23 +95,6 @@ def _draw_identity(csv: Path) -> Iterator[tuple[str, Figure]]:
     if len(blocks) > 1:
         handles += [_line(_DASHES[i % 4], f"{n} inserted") for i, n in enumerate(blocks)]
     yield "identity", finish(figure, "Blocks inserted into trained nets, at every place", rows, handles)
-
-
-def set_zero_axis(panels: list[Axes], values: "pd.Series[float]") -> None:
-    """Make the y axes logarithmic; where there are exact zeros, they are at the bottom."""
-    positive = values[values > 0]
-    if len(positive) == len(values.dropna()):
-        for axes in panels:
-            set_log_axis(axes)
-        return
-    ends = (positive.min(), positive.max()) if len(positive) else (1e-6, 1.0)
-    low, high = math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1]))
-    powers = [10.0**power for power in range(high, low, -max(1, (high - low) // 3))]
-    for axes in panels:
-        axes.set_yscale("symlog", linthresh=10.0**low)
-        axes.set_yticks([0, *powers], ["exactly 0", *map(format_power, powers)])
-        axes.minorticks_off()
-        axes.set_ylim(-0.4 * 10.0**low, 2 * 10.0**high)
 
 
 def _line(style: Any, label: str, *, is_hollow: bool = False) -> Line2D:

@@ -30,8 +30,6 @@ from resdepth.probes.report.table import (
 _SAME, _COLLAPSE = 1.0, 10.0
 # The largest change of a logit, relative to the largest logit, that rounding in fp32 explains.
 _ROUNDING = 1e-3
-
-
 # The column of a probe that is finite in every net that computes.
 _FINITE = {"gradients": "activation", "identity": "logit_change", "decay": "weight_norm"}
 
@@ -46,7 +44,7 @@ def findings(name: str, csv: Path) -> list[str]:
         for model, part in rows.groupby("model", observed=True)
         for line in _FINDINGS[name](part)
     ]
-    # Learning the identity says itself what diverges at every rate, and growing what diverges with layers added.
+    # The sentences on learn-identity and grow name themselves what diverges.
     if name in _FINITE:
         lost = rows[rows[_FINITE[name]].isna()].run.unique()
         lines += [f"Left out, because their numbers are not finite: {', '.join(lost)}."] if len(lost) else []
@@ -158,8 +156,8 @@ def _decay(rows: pd.DataFrame) -> Iterator[str]:
         trained, collapsed = table[~is_collapsed], table[is_collapsed]
         first, last = trained.iloc[0], trained.iloc[-1]
         line = f"{name_nets(str(net), set(part.depth))} {setting}{choice} ({count_seeds(part)}): |F(x)|/|x| in the"
-        thirds = [third.split()[0] for third in THIRDS if third in set(part.third)]
-        line += f" {' and '.join(thirds).replace(' and ', ', ', len(thirds) - 2)} third of the blocks is"
+        *thirds, end = (third.split()[0] for third in THIRDS if third in set(part.third))
+        line += f" {' and '.join(filter(None, (', '.join(thirds), end)))} third of the blocks is"
         line += f" {_describe_cell(part, first.name)}"
         if len(trained) > 1:
             shrunk = f"where |W| is {last.weight_share:.2f} times as large"

@@ -1,7 +1,6 @@
 """What a CSV file of the gradients' probe shows, in sentences with numbers. Needs no torch."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pandas as pd
 
@@ -41,14 +40,9 @@ def _describe_stage(rows: pd.DataFrame, diverged: pd.DataFrame) -> Iterator[str]
     """Say what depth does to the gradients at one stage of training, and which nets diverged before it."""
     sizes = gradient_sizes(rows)
     for setting in map(str, rows.setting.cat.categories):
-        part = _of(rows, setting)
-        said = [
-            _describe_gradient(str(net), each, part) for net, each in _of(sizes, setting).groupby("net", observed=True)
-        ]
-        lost = [
-            f"{net}-{depth} ({count_seeds(each)})" for (net, depth), each in _by_net_and_depth(_of(diverged, setting))
-        ]
-        said += [f"diverged in training: {', '.join(lost)}"] if lost else []
+        part, sized, lost = (each[each.setting == setting] for each in (rows, sizes, diverged))
+        said = [_describe_gradient(str(net), each, part) for net, each in sized.groupby("net", observed=True)]
+        said += [f"diverged in training: {_name_with_seeds(lost)}"] if len(lost) else []
         if said:
             yield f"{describe_epoch(rows)}, {setting} ({count_seeds(rows)}): {'; '.join(said)}."
     yield from _describe_zeros(rows)
@@ -61,12 +55,14 @@ def _describe_zeros(rows: pd.DataFrame) -> Iterator[str]:
     dead = norms.agg(["last", "max"]).query("last == 0").reset_index()
     for is_whole, where in ((False, "the last layer"), (True, "every layer")):
         for setting, part in dead[(dead["max"] == 0) == is_whole].groupby("setting", observed=True):
-            nets = (f"{net}-{depth} ({count_seeds(each)})" for (net, depth), each in _by_net_and_depth(part))
-            yield f"{describe_epoch(rows)}, {setting}: the gradient of {where} is exactly 0 in {', '.join(nets)}."
+            what = f"the gradient of {where} is exactly 0 in {_name_with_seeds(part)}"
+            yield f"{describe_epoch(rows)}, {setting}: {what}."
 
 
-def _of(rows: pd.DataFrame, setting: str) -> pd.DataFrame:
-    return rows[rows.setting == setting]
+def _name_with_seeds(rows: pd.DataFrame) -> str:
+    """Return "residual-56 (3 seeds), residual-110 (seed 1)"."""
+    nets = rows.groupby(["net", "depth"], observed=True)
+    return ", ".join(f"{name_nets(str(net), set(each.depth))} ({count_seeds(each)})" for (net, _), each in nets)
 
 
 def _describe_gradient(net: str, sizes: pd.DataFrame, rows: pd.DataFrame) -> str:
@@ -78,10 +74,6 @@ def _describe_gradient(net: str, sizes: pd.DataFrame, rows: pd.DataFrame) -> str
         numbers.append(format_number(geometric_mean(part[column])) + some)
     what = "first / last layer's gradient" if column == "ratio" else "mean gradient of the layers"
     return f"{name_nets(net, sizes.depth)} {what} {', '.join(numbers)} ({verdict})"
-
-
-def _by_net_and_depth(rows: pd.DataFrame) -> Any:
-    return rows.groupby(["net", "depth"], observed=True)
 
 
 def _per_net(rows: pd.DataFrame, column: str, mean: Callable[..., float]) -> str:

@@ -154,6 +154,23 @@ def set_log_axis(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(FuncFormatter(format_minor))
 
 
+def set_zero_axis(panels: list[Axes], values: "pd.Series[float]") -> None:
+    """Make the y axes logarithmic; where there are exact zeros, they are at the bottom."""
+    positive = values[values > 0]
+    if len(positive) == len(values.dropna()):
+        for axes in panels:
+            set_log_axis(axes)
+        return
+    ends = (positive.min(), positive.max()) if len(positive) else (1e-6, 1.0)
+    low, high = math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1]))
+    powers = [10.0**power for power in range(high, low, -max(1, (high - low) // 3))]
+    for axes in panels:
+        axes.set_yscale("symlog", linthresh=10.0**low)
+        axes.set_yticks([0, *powers], ["exactly 0", *map(format_power, powers)])
+        axes.minorticks_off()
+        axes.set_ylim(-0.4 * 10.0**low, 2 * 10.0**high)
+
+
 def format_power(value: float) -> str:
     """Format a power of ten: as a number if it is short, else as a power."""
     power = math.log10(value)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from resdepth.probes.rows import PROBES
+from resdepth.probes.rows import PROBES, SETTINGS
 from resdepth.report.comparison import variants_in
 from resdepth.results.rows import read
 from resdepth.variants import VARIANTS
@@ -25,7 +25,6 @@ _IN_COLUMNS = (
     *("variant", "depth", "seed", "data.source", "model.name", "model.architecture", "model.batch_norm"),
     *("model.zero_init_residual", "recipe.lr", "recipe.name"),
 )
-SETTINGS = "probe.json"
 THIRDS = ("first third", "middle third", "last third")
 BLOCKS = {"zero": "blocks of zero weights", "dirac": "identity layers"}
 
