@@ -105,12 +105,14 @@ def test_gradients_after_training_are_said_of_the_last_epoch(tmp_path):
     assert "gradient 3 (kept)" in end
 
 
-def test_correlation_is_that_of_the_image_and_its_neighbour(tmp_path):
+def test_correlations_are_those_of_the_image_with_its_neighbour_and_with_others(tmp_path):
     rows = [*gradient_rows(1.0, 0.3), *gradient_rows(1.0, 0.1, seed=1), *gradient_rows(1.0, 0.02, depth=56)]
-    assert said("gradients", rows, tmp_path)[-1] == (
-        "At initialisation, with batch norm, mean cosine of the input gradients of an image and the point a "
-        "tenth of the way to another at 20, 56 layers: plain 0.2, 0.02."
-    )
+    rows = [replace(row, correlation=-2 * row.neighbour_correlation) for row in rows]
+    start = "At initialisation, with batch norm, mean cosine of the input gradients of"
+    assert said("gradients", rows, tmp_path)[-2:] == [
+        f"{start} an image and the point a tenth of the way to another at 20, 56 layers: plain 0.2, 0.02.",
+        f"{start} two images at 20, 56 layers: plain -0.4, -0.04.",
+    ]
 
 
 def test_models_are_named_where_there_are_several(tmp_path):

@@ -226,3 +226,10 @@ def test_runs_of_several_models_have_a_command_each(elsewhere, tmp_path):
     ]
     assert sorted(planned) == sorted(folder.name for folder in (tmp_path / "results/exp").iterdir())
     assert "model.architecture" not in said
+
+
+def test_the_command_names_a_folder_of_results_below_another(elsewhere, tmp_path):
+    train_here("depth=8", "variant=plain", "results=results/mine", *TINY)
+    (folder,) = tmp_path.glob("results/mine/digits/*")
+    command = train_command([load_config(folder)], folder.relative_to(tmp_path), "last")
+    assert "results=results/mine" in command.split()

@@ -17,6 +17,12 @@ from resdepth.probes.report.table import (
     name_nets,
 )  # fmt: skip
 
+# The images whose input gradients a column compares: where they are unrelated, they are shattered.
+_PAIRS = {
+    "neighbour_correlation": "an image and the point a tenth of the way to another",
+    "correlation": "two images",
+}
+
 
 def describe_gradients(rows: pd.DataFrame) -> Iterator[str]:
     """Yield sentences on the gradients and activations of one model's nets, the most important first."""
@@ -29,11 +35,11 @@ def describe_gradients(rows: pd.DataFrame) -> Iterator[str]:
         if len(ends):
             said = _per_net(ends, "ratio", geometric_mean)
             yield f"{describe_epoch(part)}, {setting}, size of the last activations over the first {said}."
-    image = start[start.layer == 0]
-    for setting, part in image.dropna(subset=["neighbour_correlation"]).groupby("setting", observed=True):
-        cosines = _per_net(part, "neighbour_correlation", lambda values: values.mean())
-        what = "mean cosine of the input gradients of an image and the point a tenth of the way to another"
-        yield f"{describe_epoch(start)}, {setting}, {what} {cosines}."
+    for column, pair in _PAIRS.items():
+        image = start[start.layer == 0].dropna(subset=[column])
+        for setting, part in image.groupby("setting", observed=True):
+            cosines = _per_net(part, column, lambda values: values.mean())
+            yield f"{describe_epoch(start)}, {setting}, mean cosine of the input gradients of {pair} {cosines}."
 
 
 def _describe_stage(rows: pd.DataFrame, diverged: pd.DataFrame) -> Iterator[str]:
