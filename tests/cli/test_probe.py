@@ -43,7 +43,7 @@ def test_trained_nets_are_measured_by_every_probe_and_their_findings_are_one_tab
     ):  # fmt: skip
         done = forked_command("probe", *words, "--quiet", cwd=tmp_path)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    table = forked_command("probe", "table", "results", cwd=tmp_path).stdout.splitlines()
+    table = forked_command("probe", "table", "results", "--all", cwd=tmp_path).stdout.splitlines()
     assert len(table) == 2 + len(PROBES)
     for line, probe in zip(table[2:], PROBES.values(), strict=True):
         claim, said, csv, figure, found = (cell.strip() for cell in line.strip("|").replace("\\|", "¦").split("|"))
