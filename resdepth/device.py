@@ -1,20 +1,24 @@
 """torch devices: selection, precision, threads, memory, name."""
 
+import ctypes
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 
 from resdepth.errors import ConfigError
-from resdepth.host import container_limit, host_bytes
+from resdepth.host import container_limit, cores, host_bytes
 
 # Read by CUDA when it starts. Queues of work on the device: with the default of 8, streams wait for each other.
 os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
 # Read by cuBLAS when it starts: its results are repeatable only with workspaces of a fixed size.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+# With more threads than these, oneDNN stops and starts some at every step; a new one would share the first one's core.
+_MOST_PINNED = 8
 
 
 def resolve(name: str) -> torch.device:
@@ -68,14 +72,56 @@ def free_memory(device: torch.device) -> int:
 
 
 @contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Set torch's number of CPU threads inside the `with` block; None leaves it unchanged."""
+def threads(count: int | None, *, pinned: bool = True) -> Iterator[None]:
+    """Set torch's number of CPU threads inside the `with` block; None leaves it unchanged.
+
+    Threads that take every core of this machine are each pinned to one of them. OpenMP's threads spin where they wait
+    for each other; if another process keeps one core busy, the system may run two of them in turn on the other core,
+    and a step takes up to a hundred times as long. `resdepth bench --busy` measures it.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
+    used, allowed = torch.get_num_threads(), _allowed_cores()
+    team = _openmp_team() if pinned and 1 < used == len(allowed) <= _MOST_PINNED else None
     try:
+        if team is not None:
+            team(used, lambda number: {allowed[number]})
         yield
     finally:
+        if team is not None:
+            team(used, lambda _: set(allowed))
         torch.set_num_threads(before)
+
+
+def _allowed_cores() -> list[int]:
+    """Return the numbers of the cores that this thread may use, if it may use all that this process may; else none."""
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return allowed if len(allowed) == cores() else []
+
+
+def _openmp_team() -> Callable[[int, Callable[[int], set[int]]], None] | None:
+    """Return what confines each of so many OpenMP threads of this thread to the cores given for its number.
+
+    None where torch does not use GCC's OpenMP, whose entry point of a parallel region is called here.
+    """
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+        paths = {line.split()[-1] for line in maps if "libgomp" in line}
+        own = [path for path in paths if Path(path).is_relative_to(Path(torch.__file__).parent)] or sorted(paths)
+        library = ctypes.CDLL(own[0]) if len(own) == 1 else None
+    except OSError:
+        library = None
+    if library is None:
+        return None
+
+    def confine(count: int, cores_of: Callable[[int], set[int]]) -> None:
+        def body(_: object) -> None:
+            with suppress(OSError):
+                os.sched_setaffinity(0, cores_of(library.omp_get_thread_num()))
+
+        library.GOMP_parallel(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(body), None, count, 0)
+
+    return confine
 
 
 def synchronise(device: torch.device) -> None:

@@ -5,7 +5,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from support.commands import ROOT
+
+from resdepth import device
 
 NAMES = ("CUDA_DEVICE_MAX_CONNECTIONS", "CUBLAS_WORKSPACE_CONFIG")
 CODE = f"import os, torch, resdepth.device; print(*map(os.environ.get, {NAMES}), torch.cuda.is_initialized())"
@@ -23,3 +26,58 @@ def test_what_cuda_reads_when_it_starts_is_set_before_unless_the_user_has(given,
     words = [sys.executable, "-c", CODE]
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == expected, done.stderr
+
+
+def in_process(code):
+    """What this code prints in a process that may use every core, though pytest's may not."""
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    code = f"import os, torch\nfrom resdepth import device\nallowed = os.sched_getaffinity(0)\n{code}"
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    return done.stdout.split()
+
+
+TWO_CORES = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or not 2 <= len(os.sched_getaffinity(0)) <= 8, reason="needs 2 to 8 cores"
+)
+CORES_OF_THREADS = """
+def found():
+    cores = []
+    def body(number):
+        cores.append(os.sched_getaffinity(0))
+        return cores[-1]
+    device._openmp_team()(len(allowed), body)
+    return sorted(map(sorted, cores))
+"""
+
+
+@TWO_CORES
+def test_threads_that_take_every_core_are_pinned_to_one_each_and_freed_in_the_end():
+    code = """
+with device.threads(len(allowed)):
+    print(found() == [[core] for core in sorted(allowed)])
+print(found() == [sorted(allowed)] * len(allowed))
+"""
+    assert in_process(CORES_OF_THREADS + code) == ["True", "True"]
+
+
+@TWO_CORES
+@pytest.mark.parametrize(
+    ("arguments", "threads"),
+    [("1", "1"), ("len(allowed), pinned=False", "len(allowed)"), ("len(allowed) + 1", "len(allowed) + 1")],
+)
+def test_threads_are_not_pinned_where_a_core_is_free_or_they_share_one_or_are_told_not_to(arguments, threads):
+    code = f"""
+with device.threads({arguments}):
+    print(torch.get_num_threads() == {threads}, os.sched_getaffinity(0) == allowed)
+"""
+    assert in_process(code) == ["True", "True"]
+
+
+def test_without_gccs_openmp_threads_are_set_and_not_pinned(monkeypatch):
+    monkeypatch.setattr(device, "_openmp_team", lambda: None)
+    before = torch.get_num_threads()
+    with device.threads(2):
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == before

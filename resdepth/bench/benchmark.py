@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from resdepth import device as devices
 from resdepth.bench import findings
 from resdepth.bench.baseline import plain_sweep_seconds
 from resdepth.bench.figure import draw
-from resdepth.bench.measure import make_points, measure
-from resdepth.bench.rows import StepCost, SweepTime
+from resdepth.bench.measure import make_points, measure, measure_busy
+from resdepth.bench.rows import BusyCost, StepCost, SweepTime
 from resdepth.errors import ConfigError, RunError
 from resdepth.report.style import save_figure
 from resdepth.results import environment, rows
@@ -73,6 +75,26 @@ def bench_sweep(overrides: Sequence[str], out: Path | None, report: Report) -> P
         times.append(SweepTime(devices.device_name(device), " ".join(overrides), way, seconds, ratio))
         report(findings.sweep_line(times[-1]))
         rows.write(folder / "sweep.csv", times)
+    return folder
+
+
+def bench_busy(overrides: Sequence[str], out: Path | None, report: Report) -> Path:
+    """Time a training step on the idle machine and beside a process that keeps one core busy; return the folder.
+
+    Raises ConfigError where the step does not run on a CPU with several threads.
+    """
+    specs = make_specs(overrides)
+    for spec in specs:
+        if devices.resolve(spec.config.device).type != "cpu":
+            raise ConfigError("device", spec.config.device, "a busy core slows steps on a CPU; use device=cpu")
+        if spec.config.threads == "1" or torch.get_num_threads() == 1:
+            raise ConfigError("threads", 1, "a single thread waits for no other; measure with two or more")
+    folder = _make_folder(specs, out, "busy")
+    costs: list[BusyCost] = []
+    for pinned, unpinned in map(measure_busy, specs):
+        report(findings.busy_line(pinned, unpinned))
+        costs += [pinned, unpinned]
+        rows.write(folder / "busy.csv", costs)
     return folder
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from resdepth.bench.rows import BASELINE, StepCost, SweepTime
+from resdepth.bench.rows import BASELINE, BusyCost, StepCost, SweepTime
 
 
 def line(cost: StepCost) -> str:
@@ -30,6 +30,13 @@ def sweep_line(row: SweepTime) -> str:
     """Return one line for a timed sweep: wall time and its ratio to the plain loop."""
     share = "" if row.ratio == 1 else f", {row.ratio:.2f} of the plain loop's time"
     return f"{row.way}: {row.seconds:.1f} s{share}"
+
+
+def busy_line(pinned: BusyCost, unpinned: BusyCost) -> str:
+    """Return one line for a step beside a busy process: its times idle and busy, and torch's own without pinning."""
+    busy = f"{_format_ms(pinned.idle_ms)} ms a step, {pinned.ratio:.1f} times that beside a busy process"
+    other = f"without pinned threads {_format_ms(unpinned.idle_ms)} ms and {unpinned.ratio:.1f} times that"
+    return f"{pinned.data}, {pinned.variant}-{pinned.depth}, {pinned.threads} threads: {busy}; {other}"
 
 
 def findings(costs: Sequence[StepCost]) -> list[str]:

@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,7 +18,7 @@ from resdepth import device as devices
 from resdepth.bench.baseline import baseline_precision, baseline_step_seconds
 from resdepth.bench.floors import floors
 from resdepth.bench.memory import PeakMemory
-from resdepth.bench.rows import BASELINE, StepCost
+from resdepth.bench.rows import BASELINE, BusyCost, StepCost
 from resdepth.config.schema import RunConfig
 from resdepth.data.synthetic import random_dataset
 from resdepth.sweep import processes
@@ -28,6 +31,8 @@ from resdepth.training.timing import begin_epoch, window_steps, windows
 _WINDOWS, _WARM_UP, _WINDOW_SECONDS, _MAX_SECONDS = 20, 3, 0.5, 20.0
 # What a point needs at least, and what it may take to compile a net's blocks, once.
 _LEAST_SECONDS, _COMPILE_SECONDS = 2.0, 60.0
+# Of a step beside a busy process: rounds, in each of which every state is timed once, and their time at most.
+_BUSY_ROUNDS, _BUSY_SECONDS, _START_SECONDS = 3, 1.5, 0.2
 # Order of measurement, by engine (`main`: that of a sweep) and number of runs at once. What is not in it comes last.
 _ORDER = ("main, least", BASELINE, "main, most", "compiled, least", "compiled, most", "switch", "other, least", "rest")
 # Keys without effect on the usual loop: nets that differ only in these share one measurement.
@@ -135,7 +140,8 @@ def _time_point(point: Point, most_seconds: float) -> _Timing:
                 parts = list(pool.map(_time, [spec] * count, [1] * count, [device] * count, [most_seconds] * count))
             seconds = [sum(each) / count / count for each in zip(*(part.seconds for part in parts), strict=False)]
             return _Timing(seconds, 1, sum(p.peak_bytes for p in parts), max(p.first_seconds for p in parts))
-        return _time(spec, count, device, most_seconds)
+        with devices.threads(_threads(spec), pinned=spec.config.engine != "compiled"):
+            return _time(spec, count, device, most_seconds)
     except (RuntimeError, MemoryError) as error:  # mostly out of memory; the other points can still be measured
         return _Timing(note=(str(error).splitlines() or [type(error).__name__])[0][:200])
 
@@ -167,6 +173,49 @@ def _time(spec: RunSpec, count: int, device: torch.device, most_seconds: float) 
             if len(times) == _WARM_UP + _WINDOWS or (is_over and len(times) > 1):
                 break
     return _Timing(times[min(_WARM_UP, len(times) - 1) :], window, memory.bytes, first)
+
+
+def measure_busy(spec: RunSpec) -> tuple[BusyCost, BusyCost]:
+    """Time a step on the idle machine and beside a process that keeps one core busy: with pinned threads, and without.
+
+    The four are timed in turns, so that all of them see the same machine.
+    """
+    device, config = devices.resolve(spec.config.device), spec.config
+    devices.set_precision(config.precision, device)
+    data, count = timing_data(spec, device), _threads(spec)
+    times: dict[tuple[bool, bool], list[float]] = {(b, p): [] for b in (True, False) for p in (True, False)}
+    with timed_trainers(spec, 1, data) as trainers:
+        for _ in range(_BUSY_ROUNDS):
+            for (is_busy, is_pinned), seconds in times.items():
+                command = [sys.executable, "-c", "while True: pass" if is_busy else ""]
+                with subprocess.Popen(command) as rival, devices.threads(count, pinned=is_pinned):
+                    time.sleep(_START_SECONDS)
+                    threads, started = torch.get_num_threads(), time.perf_counter()
+                    steps = windows(trainers, 1)
+                    next(steps)
+                    while time.perf_counter() - started < _BUSY_SECONDS or not seconds:
+                        seconds.append(next(steps))
+                    rival.kill()
+    return _busy_row(spec, threads, times, is_pinned=True), _busy_row(spec, threads, times, is_pinned=False)
+
+
+def _threads(spec: RunSpec) -> int | None:
+    return None if spec.config.threads == "auto" else int(spec.config.threads)
+
+
+def _busy_row(spec: RunSpec, threads: int, times: dict[tuple[bool, bool], list[float]], *, is_pinned: bool) -> BusyCost:
+    idle, busy = times[False, is_pinned], times[True, is_pinned]
+    return BusyCost(
+        device=devices.device_name(devices.resolve(spec.config.device)),
+        data=spec.config.data.name,
+        variant=spec.config.variant,
+        depth=spec.config.depth,
+        threads=threads,
+        pinned=is_pinned,
+        steps=min(len(idle), len(busy)),
+        idle_ms=1e3 * statistics.median(idle),
+        busy_ms=1e3 * statistics.median(busy),
+    )
 
 
 def _row(point: Point, timing: _Timing) -> StepCost:

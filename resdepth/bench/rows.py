@@ -1,4 +1,4 @@
-"""The columns of bench.csv and sweep.csv. Standard library only."""
+"""The columns of bench.csv, sweep.csv and busy.csv. Standard library only."""
 
 from dataclasses import dataclass
 
@@ -48,3 +48,23 @@ class SweepTime:
     way: str = column("how the runs were trained")
     seconds: float = column("wall time, the program's start included where it is this program")
     ratio: float = column("to the plain loop's time")
+
+
+@dataclass(frozen=True)
+class BusyCost:
+    """A row of busy.csv: a step on an idle machine and beside a process that keeps one core busy."""
+
+    device: str = column("the device's name")
+    data: str = column("whose shape the images have; their pixels are random")
+    variant: str = column("plain or residual")
+    depth: int = column("layers")
+    threads: int = column("threads of the step")
+    pinned: bool = column("whether each thread is pinned to a core, as this program does, or not, as torch does")
+    steps: int = column("steps timed in each state of the machine")
+    idle_ms: float = column("milliseconds a step on the idle machine, the median")
+    busy_ms: float = column("milliseconds a step beside the busy process, the median")
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long a step takes beside the busy process."""
+        return self.busy_ms / self.idle_ms

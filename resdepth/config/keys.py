@@ -10,7 +10,7 @@ from resdepth.variants import VARIANTS
 
 # How and where a run is executed. Every other key is part of its identity, because it changes the numbers.
 _EXECUTION = (
-    *("device", "engine", "memory_format", "native_batch_norm", "runs_per_job", "gradient_checkpointing"),
+    *("device", "engine", "memory_format", "native_batch_norm", "runs_per_job", "threads", "gradient_checkpointing"),
     *("results", "checkpoint_seconds", "keep_checkpoint", "keep_weights", "data.path", "data.root", "data.download"),
 )
 EXECUTION_KEYS = frozenset(_EXECUTION)

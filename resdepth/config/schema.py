@@ -155,6 +155,7 @@ class RunConfig:
     memory_format: str = choice("auto", ("auto", "channels_last", "contiguous"))
     native_batch_norm: bool = False
     runs_per_job: str = pattern("auto", "auto|[1-9]|[12][0-9]|3[0-2]", "needs auto or a whole number from 1 to 32")
+    threads: str = pattern("auto", "auto|[1-9][0-9]{0,2}", "needs auto or a whole number from 1 to 999")
     gradient_checkpointing: bool = False
     name: str = file_name("runs", "names a folder below the results:")  # in configs/config.yaml: the data's name
     results: str = path_name("results")

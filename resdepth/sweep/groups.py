@@ -25,15 +25,21 @@ class Group:
 
     @property
     def uses_processes(self) -> bool:
-        """Whether each run has a process of its own with one thread, as several at once on a CPU have."""
+        """Whether each run has a process of its own, as several at once on a CPU have."""
         return self.concurrency > 1 and devices.resolve(self.runs[0].config.device).type == "cpu"
+
+    @property
+    def threads(self) -> int | None:
+        """CPU threads of each process: `threads`; `auto` is one beside other runs, else torch's own number (None)."""
+        requested = self.runs[0].config.threads
+        return (1 if self.uses_processes else None) if requested == "auto" else int(requested)
 
 
 def make_groups(plan: Plan) -> tuple[Group, ...]:
-    """Group the pending runs by device and precision; another launcher gets a job for every `concurrency` of them.
+    """Group the pending runs by device, precision, threads; another launcher gets a job for each `concurrency` of them.
 
-    Precision is a setting of the whole process. The concurrency follows from the whole plan, finished runs included: a
-    continued sweep computes with the same number of threads as before, and so the same numbers.
+    Precision and threads are settings of the whole process. The concurrency follows from the whole plan, finished runs
+    included: a continued sweep computes with the same number of threads as before, and so the same numbers.
     """
     groups = []
     for key in dict.fromkeys(map(_shared_settings, plan.pending)):
@@ -49,8 +55,8 @@ def make_groups(plan: Plan) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def _shared_settings(run: PlannedRun) -> tuple[str, str, str]:
-    return run.config.device, run.config.precision, run.config.runs_per_job
+def _shared_settings(run: PlannedRun) -> tuple[str, str, str, str]:
+    return run.config.device, run.config.precision, run.config.runs_per_job, run.config.threads
 
 
 def _wanted_concurrency(runs: Sequence[PlannedRun], *, uses_external_launcher: bool) -> int:
@@ -61,7 +67,9 @@ def _wanted_concurrency(runs: Sequence[PlannedRun], *, uses_external_launcher: b
     if uses_external_launcher:
         return 1
     device = devices.resolve(runs[0].config.device)
-    return min({"cpu": cores(), "cuda": _GPU_CONCURRENCY}.get(device.type, 1), len(runs))
+    threads = runs[0].config.threads
+    on_cpu = cores() // (1 if threads == "auto" else int(threads))
+    return max(1, min({"cpu": on_cpu, "cuda": _GPU_CONCURRENCY}.get(device.type, 1), len(runs)))
 
 
 def _fitting(runs: Sequence[PlannedRun], wanted: int) -> int:

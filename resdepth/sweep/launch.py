@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from resdepth import device as devices
 from resdepth.config.compose import initialized_hydra
 from resdepth.config.hydra_errors import one_line_errors
 from resdepth.errors import ConfigError, ResdepthError, RunError
@@ -54,8 +55,12 @@ class _Task:
                 for run in group.runs:
                     observer.on_end(run, outcome, None)
                 return [outcome] * len(group.runs)
-        train = train_in_processes if group.uses_processes else train_interleaved
-        return train(group.runs, group.concurrency, observer)
+        if group.uses_processes:
+            return train_in_processes(group, observer)
+        # A process that compiles would inherit the one core.
+        is_compiled = any(run.config.engine == "compiled" for run in group.runs)
+        with devices.threads(group.threads, pinned=not is_compiled):
+            return train_interleaved(group.runs, group.concurrency, observer)
 
 
 def launch(ready: ReadySweep, make_observer: Callable[[], Observer], config_dir: Path | None = None) -> list[Outcome]:

@@ -14,6 +14,7 @@ from resdepth.data import sources
 from resdepth.data.device_data import DeviceData, to_device
 from resdepth.data.synthetic import random_dataset
 from resdepth.errors import ConfigError
+from resdepth.host import cores
 from resdepth.results.run_directory import require_unlocked
 from resdepth.sweep.compilation import compile_blocks
 from resdepth.sweep.groups import Group, make_groups
@@ -57,6 +58,9 @@ def require_devices(runs: Sequence[RunSpec]) -> None:
     """Raises ConfigError for a device, precision or engine that is not available here, and for too large a net."""
     for run in runs:
         run.require_memory(devices.memory_bytes(devices.resolve(run.config.device)), "this device has")
+    for count in dict.fromkeys(run.config.threads for run in runs):
+        if count != "auto" and int(count) > cores():
+            raise ConfigError("threads", count, f"this process may use {cores()} cores; use threads=auto or fewer")
     settings = ((run.config.device, run.config.precision, run.config.engine) for run in runs)
     for name, precision, engine_name in dict.fromkeys(settings):
         device = devices.resolve(name)
@@ -124,7 +128,7 @@ def _group_seconds(group: Group, probes: dict[tuple[object, ...], _Probe]) -> fl
             deep,
         )
         if key not in probes:
-            with devices.threads(1 if group.uses_processes else None):
+            with devices.threads(group.threads):
                 probes[key] = _measure(run, deep, 1 if group.uses_processes else count)
         alone.append(probes[key].step_seconds(c.depth) * run.schedule.iterations)
         # A process for each run leaves no run waiting for another.

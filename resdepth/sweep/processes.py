@@ -1,4 +1,4 @@
-"""Several runs or probes at once on a CPU, each in a process of its own with one thread.
+"""Several runs or probes at once on a CPU, each in a process of its own, with one thread unless `threads` is set.
 
 Nets this small leave cores idle between their layers: two runs with one thread each are faster than one after the other
 with two. Each process is forked from one that has only loaded torch, so that it starts at once and inherits no threads;
@@ -13,11 +13,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from resdepth.data import sources
 from resdepth.data.dataset import Dataset
@@ -26,6 +26,10 @@ from resdepth.results.metrics import EpochRecord
 from resdepth.results.outcome import Outcome
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import PlannedRun, longest_first
+
+if TYPE_CHECKING:
+    # It loads torch, which this process and the fork server do at the same time.
+    from resdepth.sweep.groups import Group
 
 # Fork is unsafe once torch has threads; without a fork server a process takes seconds to start.
 _METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
@@ -142,12 +146,12 @@ def _exit_when_closed(connection: Connection) -> None:
     os._exit(1)
 
 
-def train_in_processes(runs: Sequence[PlannedRun], concurrency: int, observer: Observer) -> list[Outcome]:
-    """Train the runs in processes, `concurrency` at once, the longest first; `observer` receives their events here."""
-    order = longest_first(runs)
+def train_in_processes(group: "Group", observer: Observer) -> list[Outcome]:
+    """Train a group's runs in processes, the longest first; `observer` receives their events here."""
+    runs, order = group.runs, longest_first(group.runs)
     outcomes: dict[int, Outcome] = {}
-    tasks = ((runs[i], sources.load(runs[i].config.data)) for i in order)
-    with contextlib.closing(call_in_processes(_train, tasks, concurrency)) as messages:
+    tasks = ((runs[i], sources.load(runs[i].config.data), group.threads) for i in order)
+    with contextlib.closing(call_in_processes(_train, tasks, group.concurrency)) as messages:
         for number, message in messages:
             i = order[number]
             if isinstance(message, Ended) and i in outcomes:
@@ -194,9 +198,11 @@ class PipeObserver(Observer):
             raise SystemExit(1) from None
 
 
-def _train(run: PlannedRun, data: Dataset, connection: Connection) -> None:
+def _train(run: PlannedRun, data: Dataset, threads: int | None, connection: Connection) -> None:
     """Train one run; what its process does."""
+    from resdepth import device as devices
     from resdepth.sweep.run import train_run
 
     sources.preload(run.config.data, data)
-    train_run(run, PipeObserver(connection))
+    with devices.threads(threads, pinned=False):  # other runs share the cores
+        train_run(run, PipeObserver(connection))

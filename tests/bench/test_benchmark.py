@@ -9,8 +9,10 @@ import pytest
 import torch
 from support.commands import command
 
-from resdepth.bench.benchmark import bench_steps, bench_sweep
-from resdepth.bench.rows import BASELINE, StepCost
+from resdepth import device
+from resdepth.bench import measure
+from resdepth.bench.benchmark import bench_busy, bench_steps, bench_sweep
+from resdepth.bench.rows import BASELINE, BusyCost, StepCost
 from resdepth.errors import ConfigError
 from resdepth.sweep import preflight
 
@@ -60,6 +62,30 @@ def test_what_does_not_fit_is_a_row_that_says_so(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+def test_a_step_is_timed_beside_a_busy_process_with_pinned_threads_and_without(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(measure, "_BUSY_ROUNDS", 1)
+    monkeypatch.setattr(measure, "_BUSY_SECONDS", 0.3)
+    rivals, start = [], measure.subprocess.Popen
+
+    def listen(command, **more):
+        process = start(command, **more)
+        if command[1] == "-c":
+            rivals.append(process)
+        return process
+
+    monkeypatch.setattr(measure.subprocess, "Popen", listen)
+    with device.threads(2):
+        folder = bench_busy(TINY_STEP, tmp_path / "b", print)
+    table = pd.read_csv(folder / "busy.csv")
+    assert list(table) == [f.name for f in fields(BusyCost)]
+    assert list(table.pinned) == [True, False]
+    assert (table.threads == 2).all()
+    assert (table[["steps", "idle_ms", "busy_ms"]] > 0).all(axis=None)
+    assert [rival.args[2] for rival in rivals] == ["while True: pass"] * 2 + [""] * 2
+    assert all(rival.poll() is not None for rival in rivals)
+    assert "digits, plain-8, 2 threads: " in capsys.readouterr().out
+
+
 def test_an_earlier_bench_is_kept_aside_and_another_folder_is_left_alone(tmp_path):
     first = bench_steps(TINY_STEP, tmp_path / "b", [1], print, baseline=False)
     before = (first / "bench.csv").read_text()

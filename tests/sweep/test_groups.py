@@ -31,6 +31,11 @@ def test_how_many_at_once_follows_from_the_whole_plan_not_from_what_is_left(tmp_
         (("depth=8,14,20",), [(6, 2)]),
         (("depth=8,14,20", "runs_per_job=1"), [(6, 1)]),
         (("depth=8,14,20", "runs_per_job=4"), [(6, 4)]),
+        # As many at once as leave each its threads.
+        (("depth=8,14,20", "threads=1"), [(6, 2)]),
+        (("depth=8,14,20", "threads=2"), [(6, 1)]),
+        (("depth=8,14,20", "threads=3"), [(6, 1)]),
+        (("depth=8,14,20", "threads=2", "runs_per_job=3"), [(6, 3)]),
         # Precision is a setting of the whole process.
         (("depth=8,14,20", "precision=fp32,bf16"), [(6, 2), (6, 2)]),
         # Another launcher distributes the jobs itself: one run each, unless said otherwise.

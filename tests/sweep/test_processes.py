@@ -1,5 +1,6 @@
 """Runs in processes of their own: the same rows as alone, and a failure is reported."""
 
+import json
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ from support.processes import is_running
 from support.runs import TINY, Order, all_rows, train_here
 
 from resdepth.sweep import processes
+from resdepth.sweep.groups import Group
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 
@@ -18,7 +20,7 @@ def test_runs_in_processes_have_the_rows_of_runs_alone_and_report_every_one(tmp_
     words = ("depth=8,14", "variant=plain", *TINY)
     train_here(*words, f"results={tmp_path / 'alone'}")
     order = Order()
-    outcomes = processes.train_in_processes(make_plan([*words, f"results={tmp_path / 'beside'}"]).runs, 2, order)
+    outcomes = processes.train_in_processes(_group([*words, f"results={tmp_path / 'beside'}"]), order)
     assert [o.state for o in outcomes] == ["finished"] * 2
     assert all_rows(tmp_path / "beside") == all_rows(tmp_path / "alone")
     for depth in (8, 14):
@@ -28,12 +30,24 @@ def test_runs_in_processes_have_the_rows_of_runs_alone_and_report_every_one(tmp_
         ]  # fmt: skip
 
 
+def test_each_of_several_runs_has_as_many_threads_as_are_asked_for(tmp_path):
+    words = ("depth=8,14", "variant=plain", *TINY)
+    for threads in ("auto", "2"):
+        processes.train_in_processes(_group([*words, f"threads={threads}", f"results={tmp_path / threads}"]), Order())
+        found = [json.loads(f.read_text())["threads"] for f in (tmp_path / threads).rglob("environment.json")]
+        assert found == [1 if threads == "auto" else 2] * 2
+
+
+def _group(words):
+    return Group(make_plan(words).runs, 2, 2, 2)
+
+
 def test_a_run_that_fails_in_its_process_says_why_and_the_others_go_on(tmp_path):
     words = ("depth=8,14", "variant=plain", f"results={tmp_path}", *TINY)
     plan = make_plan(words)
     plan.runs[0].directory.mkdir(parents=True)
     (plan.runs[0].directory / "checkpoint.pt").write_bytes(b"rubbish")
-    failed, finished = processes.train_in_processes(plan.runs, 2, Observer())
+    failed, finished = processes.train_in_processes(Group(plan.runs, 2, 2, 2), Observer())
     assert failed.state == "failed"
     assert "is not a checkpoint of this program" in failed.message
     assert finished.state == "finished"
