@@ -1,6 +1,12 @@
 """This machine: the cores that the container and the user allow."""
 
+import os
+import signal
+import threading
+import time
+
 import pytest
+from support.platforms import posix
 
 from resdepth import host
 
@@ -20,3 +26,48 @@ def test_cores_are_those_the_container_and_the_user_allow(monkeypatch, limit, th
     monkeypatch.setattr(host, "container_limit", lambda _: limit)
     monkeypatch.setenv("OMP_NUM_THREADS", threads)
     assert host.cores() == expected
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_handled_at_the_end_of_the_block_that_defers_it(number):
+    seen = []
+    before = signal.signal(number, lambda *_: seen.append("handled"))
+    try:
+        with host.signals_deferred():
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            seen.append("end of the block")
+        assert seen == ["end of the block", "handled"]
+        os.kill(os.getpid(), number)
+        assert seen[2:] == ["handled"]
+    finally:
+        signal.signal(number, before)
+
+
+@posix
+def test_ctrl_c_is_raised_after_the_block_that_defers_it():
+    done = []
+
+    def body():
+        with host.signals_deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+            done.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        body()
+    assert done
+
+
+def test_in_another_thread_nothing_is_deferred_and_nothing_fails():
+    done = []
+
+    def body():
+        with host.signals_deferred():
+            done.append(True)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert done

@@ -12,23 +12,30 @@ import typer
 @contextmanager
 def exit_on_signals(*, continues: bool = True) -> Iterator[None]:
     """On Ctrl-C, SIGTERM, SIGHUP exit with 128 + the signal's number; if it `continues`, print the command for that."""
-    received: int = signal.SIGINT
+    received = 0
 
     def stop(number: int, _frame: object) -> None:
         nonlocal received
         received = number
         raise KeyboardInterrupt
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, stop) for number in numbers}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # A shell has jobs in the background ignore Ctrl-C, and nohup has them ignore SIGHUP.
+    before = {n: signal.signal(n, stop) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
     try:
         yield
-    except KeyboardInterrupt:
+    except BaseException as error:
+        # While torch is loaded, its C++ code may raise another error in the place of the interrupt.
+        if not received and not isinstance(error, KeyboardInterrupt):
+            raise
         # With --restart the command would start over what it should continue.
         words = ["resdepth", *(word for word in sys.argv[1:] if word != "--restart")]
         remedy = f"to continue: {shlex.join(words)}" if continues else "finished work is kept"
         print(f"resdepth: stopped; {remedy}", file=sys.stderr)
-        raise typer.Exit(128 + received) from None
+        # After an interrupt within an `exec` of a text, as of named tuples, Python would end with SIGINT, though it was
+        # caught here; the next `exec` makes it forget that.
+        exec("")
+        raise typer.Exit(128 + (received or signal.SIGINT)) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

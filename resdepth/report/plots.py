@@ -200,7 +200,9 @@ def depth_colours(rows: pd.DataFrame) -> dict[int, str]:
 
 
 def _titled(figure: Figure, comparison: Comparison, at: str = "") -> Figure:
-    more = (f", {at}" if at else "") + (" (still running)" if "running" in set(comparison.rows.state) else "")
+    states = set(comparison.rows.state)
+    unfinished = [words for state, words in (("running", "still running"), ("stopped", "stopped")) if state in states]
+    more = (f", {at}" if at else "") + (f" ({', '.join(unfinished)})" if unfinished else "")
     # At 10 points a character is about 0.075 inches wide.
     figure.suptitle(textwrap.fill(comparison.title + more, int(figure.get_figwidth() / 0.075)), fontsize=10)
     figure.tight_layout()

@@ -14,8 +14,9 @@ _HOPELESS = 50.0  # percent: a net does not train if its training error is highe
 def summarise(comparison: Comparison) -> pd.DataFrame:
     """Return a row per variant and depth: final errors in percent, seconds per run, and published test errors.
 
-    Errors are means and standard deviations over seeds. A run that is running or failed appears in the note, and counts
-    only if no run of that variant and depth has finished or diverged. A published error that does not apply is "".
+    Errors are means and standard deviations over seeds. A run that is running, was stopped or failed appears in the
+    note, and counts only if no run of that variant and depth has finished or diverged. A published error that does not
+    apply is "".
     """
     finals, ended = last_epochs(comparison.rows), ended_runs(comparison.rows)
     rows = []
@@ -73,7 +74,9 @@ def verdict(comparison: Comparison) -> str:
 def _verdict_on(variant: str, finals: pd.DataFrame) -> str:
     means = finals.groupby("depth").train_error.mean()
     low, high = int(means.index.min()), int(means.index.max())
-    unsure = "".join(f", {state}" for state in ("running", "failed", "diverged") if state in set(finals.state))
+    unsure = "".join(
+        f", {state}" for state in ("running", "stopped", "failed", "diverged") if state in set(finals.state)
+    )
     if low == high:
         return f"{variant}: {low} layers train to {means[low]:.1f} %{unsure}"
     gap = means[high] - means[low]

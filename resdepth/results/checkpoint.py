@@ -7,9 +7,11 @@ is one line, `resdepth-checkpoint 3 <SHA-256 of the rest>`, followed by torch's 
 
 import io
 import json
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,49 +25,82 @@ from torch import Tensor
 from resdepth.config.keys import run_identity
 from resdepth.config.schema import RunConfig
 from resdepth.errors import RecordError, RunError
+from resdepth.host import signals_deferred
 from resdepth.results.atomic import atomic_open
 from resdepth.results.run_directory import WEIGHTS, describe_differences
 
 CHECKPOINT = "checkpoint.pt"
 _FORMAT = 3
 _MAGIC = b"resdepth-checkpoint "
+# A checkpoint may cost this share of the time since the last one; a kill may cost this share of the time trained.
+_MOST_COST, _MOST_LOSS = 0.05, 0.01
 _REMEDY = "remove it and its run starts over"
 
 
 class CheckpointWriter:
-    """Writes a run's checkpoints in a thread, while training goes on: `save` copies the state and returns.
+    """Writes a run's checkpoints in a thread, while training goes on.
 
-    `sync` is called before each checkpoint, so that its rows are on disk first. An exception in the thread is raised by
-    the next `save`, or at the end of the `with` block, which waits for the last checkpoint.
+    `keep` copies the state of a whole epoch, on its device; `save` writes it. Where the `with` block is left because
+    the program is stopped (Ctrl-C, a signal), the state kept last is written first. `sync` is called before each
+    checkpoint, so that its rows are on disk. An exception in the thread is raised by the next `save`, or at the end of
+    the `with` block, which waits for the last checkpoint.
     """
 
     def __init__(self, path: Path, config: RunConfig, sync: Callable[[], None]) -> None:
         self._path, self._config, self._sync = path, config, sync
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
+        self._kept: dict[str, Any] = {}
+        self._is_kept_saved = True
+        self._started = self._saved = time.monotonic()
+        self._cost = 0.0  # seconds that the last checkpoint took
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a checkpoint is being written."""
-        return self._writing is not None and not self._writing.done()
+    def is_due(self) -> bool:
+        """Whether `checkpoint_seconds` have passed since the last checkpoint, or enough time that one costs little.
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Copy the state to host memory and write it in the thread. Waits for the checkpoint before it."""
+        A kill then loses, besides the epoch under way, a hundredth of the time trained so far, or 20 times what a
+        checkpoint takes.
+        """
+        if self._writing is not None and not self._writing.done():
+            return False
+        now = time.monotonic()
+        cheap = max(self._cost / _MOST_COST, (now - self._started) * _MOST_LOSS)
+        return now - self._saved >= min(self._config.checkpoint_seconds, cheap)
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """Copy the state: training goes on to change its tensors in place."""
+        buffers = self._kept.get("tensors") or {n: torch.empty_like(t) for n, t in state["tensors"].items()}
+        for name, tensor in state["tensors"].items():
+            buffers[name].copy_(tensor.detach())
+        self._kept, self._is_kept_saved = {**state, "tensors": buffers}, False
+
+    def save(self) -> None:
+        """Copy the state that was kept to host memory and write it in the thread. Waits for the one before it."""
         if self._writing is not None:
             self._writing.result()
-        # Training goes on to change the tensors in place.
-        tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state["tensors"].items()}
-        self._writing = self._thread.submit(self._write, {**state, "tensors": tensors})
+        self._saved, self._is_kept_saved = time.monotonic(), True
+        self._writing = self._thread.submit(self._write, self._on_host(), self._saved)
 
-    def _write(self, state: dict[str, Any]) -> None:
+    def _on_host(self) -> dict[str, Any]:
+        return {**self._kept, "tensors": {n: t.to("cpu", copy=True) for n, t in self._kept["tensors"].items()}}
+
+    def _write(self, state: dict[str, Any], started: float) -> None:
         self._sync()
         save(self._path, self._config, state)
+        self._cost = time.monotonic() - started
 
     def __enter__(self) -> "CheckpointWriter":
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._thread.shutdown(wait=True)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with signals_deferred():
+            self._thread.shutdown(wait=True)
+            is_stopped = kind is not None and not issubclass(kind, Exception)
+            if is_stopped and not self._is_kept_saved:
+                # Where the disk is full, the checkpoint before this one stays.
+                with suppress(Exception):
+                    self._write(self._on_host(), time.monotonic())
         if kind is None and self._writing is not None:
             self._writing.result()
 

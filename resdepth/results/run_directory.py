@@ -32,6 +32,7 @@ CONFIG, FAILURE, LOCK, WEIGHTS = "config.yaml", "failure.txt", ".lock", "weights
 ASIDE = ".aside"  # the hidden folder beside the runs that keeps those started over
 _REMEDY = "move its folder away, or start it over with --restart"
 _MAX_NAME = 120  # characters
+_LOCK_SECONDS = 0.1
 _DEFAULTS = dict(flatten(RunConfig()))
 _REQUIRED = ("depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr")
 # libyaml is seven times as fast; on nested brackets it recurses until the stack overflows, which short texts cannot do.
@@ -202,7 +203,8 @@ def set_aside(folder: Path) -> Path:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Lock a run's directory until the block or the process ends. Raises RunLockedError where another one holds it."""
-    lock = FileLock(folder / LOCK, timeout=0)
+    # Somebody who looks whether the run is being trained holds the lock for a moment.
+    lock = FileLock(folder / LOCK, timeout=_LOCK_SECONDS, poll_interval=_LOCK_SECONDS / 10)
     try:
         lock.acquire()
     except Timeout as error:
@@ -215,6 +217,21 @@ def locked(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             (folder / LOCK).unlink(missing_ok=True)
         lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the lock of a run's directory, and so is training the run."""
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        # What a dead process left is not removed: another one may be taking it over.
+        if (folder / LOCK).exists():
+            lock.acquire()
+            lock.release()
+    except Timeout:
+        return True
+    except OSError:  # a folder that this user may only read
+        return False
+    return False
 
 
 def require_unlocked(folder: Path, config: RunConfig) -> None:

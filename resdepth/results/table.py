@@ -13,9 +13,10 @@ from resdepth.config.checks import expand_path
 from resdepth.config.schema import PUBLISHED
 from resdepth.errors import ConfigError, RecordError
 from resdepth.results.metrics import COLUMNS, METRICS
-from resdepth.results.run_directory import read_config, read_run, with_defaults
+from resdepth.results.run_directory import is_locked, read_config, read_run, with_defaults
 
-RUNNING = "running"
+# States of a run without an outcome: a process is training it, or none is.
+RUNNING, STOPPED = "running", "stopped"
 _IN_CSV = {"depth", "variant", "seed", "data.name", "model.name", "name"}
 
 # Wraps the folders while they are read, as a progress bar does.
@@ -26,9 +27,10 @@ _Run = tuple[dict[str, NDArray[Any]], dict[str, Any]]
 def load_results(root: str | Path = "results") -> pd.DataFrame:
     """Read every run below `root` as one tidy table: a row per epoch, the CSV's columns and the configuration's keys.
 
-    Columns: `experiment` (folder), `run` (its directory), `state` (finished, diverged, failed, running), the columns of
-    metrics.csv (units: `resdepth.results.metrics.EpochRecord`), and each key of config.yaml, dotted, as `recipe.lr`.
-    A file that cannot be read is left out with a warning. Raises ConfigError if `root` is not a folder.
+    Columns: `experiment` (folder), `run` (its directory), `state` (finished, diverged, failed; running; stopped, if it
+    has not ended and no process is training it), the columns of metrics.csv (units:
+    `resdepth.results.metrics.EpochRecord`), and each key of config.yaml, dotted, as `recipe.lr`. A file
+    that cannot be read is left out with a warning. Raises ConfigError if `root` is not a folder.
     """
     table, problems = read_results(Path(root))
     for problem in problems:
@@ -80,7 +82,8 @@ def _read_run(folder: Path, root: Path | None) -> _Run:
         experiment = folder.parent.relative_to(root).as_posix()
     else:
         experiment = folder.resolve().parent.name
-    shared = {"experiment": experiment, "run": folder.name, "state": outcome.state if outcome else RUNNING}
+    state = outcome.state if outcome else RUNNING if is_locked(folder) else STOPPED
+    shared = {"experiment": experiment, "run": folder.name, "state": state}
     keys = {k: v for k, v in with_defaults(read_config(folder)).items() if k not in _IN_CSV and k not in COLUMNS}
     arrays = {k: np.array(v, dtype=object if v and isinstance(v[0], str) else None) for k, v in columns.items()}
     return arrays, shared | {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in keys.items()}

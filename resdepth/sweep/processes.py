@@ -127,8 +127,10 @@ def _call(connection: Connection) -> None:
     """Call the function that is received with its task, with one thread; what a process executes."""
     import torch
 
-    # Ctrl-C reaches every process of a terminal; the one that started the others handles it.
+    # Ctrl-C reaches every process of a terminal; the one that started the others handles it and ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):  # of a closed terminal
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     torch.set_num_threads(1)
     try:

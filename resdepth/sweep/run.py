@@ -14,6 +14,7 @@ from resdepth.config.schema import DataConfig
 from resdepth.data import sources
 from resdepth.data.device_data import DeviceData, to_device
 from resdepth.errors import RecordError, ResdepthError, RunError
+from resdepth.host import signals_deferred
 from resdepth.results import checkpoint, environment
 from resdepth.results.atomic import PART
 from resdepth.results.checkpoint import CHECKPOINT, CheckpointWriter, save_weights
@@ -120,26 +121,32 @@ def _recorded_epochs(
     yield from done[-1:]
     for _ in compile_blocks(trainer):
         yield StepEvent.WAITING
-    saved = time.monotonic()
     with (
         MetricsWriter(folder / METRICS) as metrics,
         CheckpointWriter(folder / CHECKPOINT, config, metrics.sync) as checkpoints,
     ):
         for event in trainer.steps(partial(observer.on_step, run)):
             if isinstance(event, EpochRecord):
-                # The row first: a checkpoint must never be ahead of its rows.
-                metrics.write(event)
-                is_last = event.iteration == trainer.schedule.iterations
-                is_due = time.monotonic() - saved >= config.checkpoint_seconds and not checkpoints.is_busy
-                if not event.diverged and (config.keep_weights == "all" or (is_last and config.keep_weights == "last")):
-                    save_weights(folder, config, event.epoch, trainer.weights)
-                # A diverged run ends here; continued from a checkpoint it would compute NaN.
-                if not event.diverged and (config.keep_checkpoint if is_last else is_due):
-                    checkpoints.save(trainer.state_dict())
-                    saved = time.monotonic()
+                # Row and state belong together. The row first: a checkpoint must never be ahead of its rows.
+                with signals_deferred(), trainer.stream.as_current():
+                    metrics.write(event)
+                    # A diverged run ends here; continued from a checkpoint it would compute NaN.
+                    if not event.diverged:
+                        _keep_state(run, trainer, event, checkpoints)
             yield event
         # Before an outcome says that the rows are complete.
         metrics.sync()
+
+
+def _keep_state(run: PlannedRun, trainer: Trainer, record: EpochRecord, checkpoints: CheckpointWriter) -> None:
+    """Keep the state of a whole epoch, and write weights and a checkpoint where they are due."""
+    config, is_last = run.config, record.iteration == trainer.schedule.iterations
+    if config.keep_weights == "all" or (is_last and config.keep_weights == "last"):
+        save_weights(run.directory, config, record.epoch, trainer.weights)
+    if not is_last or config.keep_checkpoint:
+        checkpoints.keep(trainer.state_dict())
+        if is_last or checkpoints.is_due:
+            checkpoints.save()
 
 
 @lru_cache(maxsize=2)

@@ -12,6 +12,7 @@ from resdepth.errors import ConfigError
 from resdepth.report.comparison import comparisons
 from resdepth.report.plots import depth_colours, draw, draw_curves, draw_depth, draw_rates, plot
 from resdepth.results.metrics import read_rows, write_rows
+from resdepth.results.run_directory import locked
 from resdepth.results.table import load_results
 
 
@@ -102,8 +103,12 @@ def test_depth_figure_shows_every_seed_and_the_mean_of_both_variants(table):
 
 
 def test_a_sweep_that_still_runs_is_drawn_and_said_to(tmp_path):
-    (write_run(tmp_path) / "outcome.json").unlink()
+    folder = write_run(tmp_path)
+    (folder / "outcome.json").unlink()
     title = draw_curves(one_comparison(tmp_path)).get_suptitle()
+    assert title.endswith("(stopped)")
+    with locked(folder):
+        title = draw_curves(one_comparison(tmp_path)).get_suptitle()
     assert "still running" in " ".join(title.split())
 
 

@@ -15,7 +15,7 @@ def test_runs_that_have_not_ended_well_do_not_count_beside_those_that_have(tmp_p
     comparison = one_comparison(tmp_path)
     table = summarise(comparison)
     assert list(zip(table.depth, table.seeds, table.train_error, table.note, strict=True)) == [
-        (20, 1, 1.0, "1 failed"), (32, 1, 1.5, "1 running"),
+        (20, 1, 1.0, "1 failed"), (32, 1, 1.5, "1 stopped"),
     ]  # fmt: skip
     assert "32 layers train no worse than 20 (1.5 % against 1.0 %)" in verdict(comparison)
 

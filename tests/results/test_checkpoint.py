@@ -8,6 +8,7 @@ from support.runs import metrics, rows, train_here
 from support.trainers import CPU, training
 
 import resdepth.results.atomic
+from resdepth.config.schema import RunConfig
 from resdepth.results import checkpoint
 from resdepth.results.checkpoint import CheckpointWriter
 from resdepth.sweep.observer import Observer
@@ -71,8 +72,9 @@ def test_a_checkpoint_holds_the_moment_it_was_asked_for_though_the_net_is_traine
     path, is_free = tmp_path / "checkpoint.pt", threading.Event()
     expected = {key: value.clone() for key, value in t.net.state_dict().items()}
     with CheckpointWriter(path, t.config, lambda: is_free.wait(60)) as checkpoints:
-        checkpoints.save(t.state_dict())
-        assert checkpoints.is_busy
+        checkpoints.keep(t.state_dict())
+        checkpoints.save()
+        assert not checkpoints.is_due  # while one is being written
         next(epochs)
         is_free.set()
     state = checkpoint.load(path, t.config, torch.device("cpu"))
@@ -102,3 +104,52 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_run_in_one_line_and_leave
     whole = train_here(*WORDS, "results=whole")
     assert [outcome.state for outcome in (*whole, *train_here(*WORDS))] == ["finished"] * 2
     assert metrics(planned.directory) == metrics(tmp_path / "whole" / "digits" / RUN)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cost", "trained", "since", "expected"),
+    [
+        (60, 0.01, 10, 0.25, True),  # 4 % of the time since the last
+        (60, 0.01, 10, 0.15, False),  # 7 %
+        (60, 0.01, 100, 0.25, False),  # a kill would lose 0.25 % of the time trained
+        (60, 0.01, 100, 1.1, True),
+        (60, 9.0, 100, 59, False),
+        (60, 9.0, 100, 61, True),
+        (0, 9.0, 100, 0, True),
+    ],
+)
+def test_a_checkpoint_is_due_when_it_costs_little_or_much_would_be_lost(
+    seconds, cost, trained, since, expected, tmp_path, monkeypatch
+):
+    now = 1000.0
+    monkeypatch.setattr(resdepth.results.checkpoint.time, "monotonic", lambda: now)
+    config = RunConfig(checkpoint_seconds=seconds)
+    with CheckpointWriter(tmp_path / "checkpoint.pt", config, lambda: None) as checkpoints:
+        monkeypatch.setattr(checkpoints, "_cost", cost)
+        monkeypatch.setattr(checkpoints, "_saved", now + trained - since)
+        now += trained
+        assert checkpoints.is_due == expected
+
+
+def test_a_full_disk_at_a_stop_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    t, path = training(), tmp_path / "checkpoint.pt"
+    epochs = t.epochs()
+
+    def stopped():
+        with CheckpointWriter(path, t.config, lambda: None) as checkpoints:
+            next(epochs)
+            checkpoints.keep(t.state_dict())
+            checkpoints.save()
+            checkpoints._writing.result()
+            next(epochs)
+            checkpoints.keep(t.state_dict())
+            monkeypatch.setattr(resdepth.results.atomic.os, "fsync", _full)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert checkpoint.load(path, t.config, torch.device("cpu"))["epoch"] == 1
+
+
+def _full(_):
+    raise OSError(28, "No space left on device")

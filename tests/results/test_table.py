@@ -7,6 +7,7 @@ from support.runs import write_run
 import resdepth
 from resdepth.errors import ConfigError
 from resdepth.report.comparison import comparisons
+from resdepth.results.run_directory import locked
 from resdepth.results.table import load_results, read_results
 
 
@@ -50,9 +51,17 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_read(tmp_path):
         load_results(tmp_path)
 
 
-def test_a_run_that_still_runs_is_read_as_running(tmp_path):
-    (write_run(tmp_path) / "outcome.json").unlink()
-    assert set(load_results(tmp_path).state) == {"running"}
+def test_a_run_without_an_outcome_is_running_while_a_process_holds_it_else_stopped(tmp_path):
+    folder = write_run(tmp_path)
+    (folder / "outcome.json").unlink()
+    assert set(load_results(tmp_path).state) == {"stopped"}
+    assert not (folder / ".lock").exists()  # reading leaves nothing
+    with locked(folder):
+        assert set(load_results(tmp_path).state) == {"running"}
+    (folder / ".lock").write_text("")  # as a killed process leaves it
+    assert set(load_results(tmp_path).state) == {"stopped"}
+    with locked(folder):  # while somebody looks
+        assert set(load_results(tmp_path).state) == {"running"}
 
 
 def test_config_yaml_can_be_read_by_anyone(small_results):

@@ -135,7 +135,7 @@ def test_an_epochs_weights_are_written_before_its_checkpoint(elsewhere, tmp_path
     """A run killed in between continues from the checkpoint before, and writes them again."""
     seen = []
 
-    def save(self, state):
+    def save(self):
         seen.append(files(tmp_path))
 
     monkeypatch.setattr(CheckpointWriter, "save", save)

@@ -33,7 +33,7 @@ def metrics(folder):
 
 
 class StopAfter(Observer):
-    """Breaks a run off as a kill would, after so many epochs."""
+    """Breaks a run off as Ctrl-C would, after so many epochs."""
 
     def __init__(self, epochs):
         self.left = epochs

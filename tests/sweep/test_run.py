@@ -1,5 +1,6 @@
 """One run into its directory: repeatable, continued after a break, side by side with others."""
 
+import copy
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from support.runs import TINY, Order, StopAfter, all_rows, metrics, sweep_rows, 
 from support.trainers import CPU
 
 from resdepth.results import checkpoint
+from resdepth.results.checkpoint import CheckpointWriter
 from resdepth.results.metrics import read_rows, write_rows
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
@@ -24,17 +26,40 @@ def test_one_configuration_and_seed_gives_one_csv(tmp_path):
         assert metrics(a) == metrics(b) != metrics(c)
 
 
-@pytest.mark.parametrize("checkpoint_seconds", [0, 1000])
-def test_a_broken_run_is_continued_without_a_row_lost_or_doubled(tmp_path, checkpoint_seconds):
-    words = ("depth=8", "variant=plain", "recipe.epochs=4", "data.limit=128", "device=cpu")
+class StopInEpoch(Observer):
+    """Breaks a run off as Ctrl-C would, at the second step of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch, self.started_after = epoch, None
+
+    def on_start(self, run, epochs_done):
+        self.started_after = epochs_done
+
+    def on_step(self, run, iteration):
+        if iteration == (self.epoch - 1) * run.schedule.steps_per_epoch + 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("observer", [StopAfter(2), StopInEpoch(3)])
+@pytest.mark.parametrize("is_due", [True, False])
+def test_a_stopped_run_goes_on_after_its_last_whole_epoch_without_a_row_lost_or_doubled(
+    tmp_path, monkeypatch, observer, is_due
+):
+    observer = copy.copy(observer)
+    monkeypatch.setattr(CheckpointWriter, "is_due", is_due)
+    words = ("depth=8", "variant=plain", "recipe.epochs=4", "data.limit=300", "device=cpu")
     train_here(*words, f"results={tmp_path / 'whole'}")
-    broken = (*words, f"results={tmp_path / 'broken'}", f"checkpoint_seconds={checkpoint_seconds}")
+    broken = (*words, f"results={tmp_path / 'broken'}")
     (planned,) = make_plan(broken).runs
     with pytest.raises(KeyboardInterrupt):
-        train_run(planned, StopAfter(2))
+        train_run(planned, observer)
+    assert checkpoint.load(planned.directory / "checkpoint.pt", planned.config, CPU)["epoch"] == 2
+    assert not list(planned.directory.glob("*.part"))
     (planned,) = make_plan(broken).runs
     assert planned.state == "to be continued"
-    assert train_run(planned, Observer()).state == "finished"
+    watching = StopInEpoch(99)
+    assert train_run(planned, watching).state == "finished"
+    assert watching.started_after == 2
     name = planned.label
     assert metrics(tmp_path / "broken" / "digits" / name) == metrics(tmp_path / "whole" / "digits" / name)
     assert make_plan(broken).pending == ()
@@ -45,10 +70,14 @@ def test_resume_cuts_rows_newer_than_the_checkpoint(tmp_path):
     words = ("depth=8", "variant=plain", "recipe.epochs=5", "data.limit=128", "device=cpu")
     train_here(*words, f"results={tmp_path / 'whole'}")
     broken = (*words, f"results={tmp_path / 'broken'}")
-    for checkpoint_seconds, stop_after in ((0, 1), (1000, 3)):  # the second start hears of the row it continues first
-        (planned,) = make_plan([*broken, f"checkpoint_seconds={checkpoint_seconds}"]).runs
-        with pytest.raises(KeyboardInterrupt):
-            train_run(planned, StopAfter(stop_after))
+    (planned,) = make_plan(broken).runs
+    saved = planned.directory / "checkpoint.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train_run(planned, StopAfter(1))
+    earlier = saved.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        train_run(make_plan(broken).runs[0], StopAfter(3))  # which hears of the row it continues first
+    saved.write_bytes(earlier)  # as if it had been killed
     assert [row.epoch for row in read_rows(planned.directory / "metrics.csv")] == [1, 2, 3]
     assert checkpoint.load(planned.directory / "checkpoint.pt", planned.config, CPU)["epoch"] == 1
     train_here(*broken)

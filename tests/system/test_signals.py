@@ -1,19 +1,26 @@
 """Signals to a command and to the processes below it: it ends, and the same command continues."""
 
 import os
+import random
+import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
+import torch
 from support.commands import forked_command
 from support.platforms import linux, posix
 from support.processes import WORDS, children, gone, start, trainers, wait_for_rows
 from support.runs import all_rows
 
+from resdepth.results import checkpoint
+from resdepth.results.metrics import read_rows
 from resdepth.sweep.plan import make_plan
 
 pytestmark = [posix, pytest.mark.slow, pytest.mark.xdist_group("exclusive")]
+STOPS = int(os.environ.get("RESDEPTH_KILLS", "3"))
 SIGKILL = 9  # `signal` has no such name on Windows
 
 
@@ -77,6 +84,36 @@ def test_ctrl_c_in_a_terminal_while_torch_is_loaded_is_one_line(tmp_path):
     assert process.returncode == 130
     assert said == f"resdepth: stopped; to continue: resdepth {' '.join(WORDS)}\n"
     assert gone(below)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_at_any_moment_costs_no_epoch_but_the_one_under_way(tmp_path, uninterrupted, number):
+    """In a terminal, and with SIGHUP when it is closed, the signal reaches every process of the command."""
+    chance = random.Random(number)
+    stopped = 0
+    while stopped < STOPS:
+        process = start(*WORDS, "-q", cwd=tmp_path, cores=chance.choice([1, 2]), start_new_session=True)
+        if not stopped:
+            wait_for_rows(tmp_path, process)
+        try:
+            process.communicate(timeout=chance.uniform(0.5, 4.0))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, number)
+            started = time.monotonic()
+            said = process.communicate(timeout=30)[1]
+            assert time.monotonic() - started < 5
+            assert (process.returncode, said.count("\n")) == (128 + number, 1), said
+            assert "resdepth: stopped; to continue: resdepth sweep" in said
+            stopped += 1
+        else:
+            assert all_rows(tmp_path) == uninterrupted
+            shutil.rmtree(tmp_path / "results")
+        for run in make_plan([*WORDS[1:], f"results={tmp_path / 'results'}"]).pending:
+            if (run.directory / "metrics.csv").exists() and (rows := read_rows(run.directory / "metrics.csv")):
+                saved = checkpoint.load(run.directory / "checkpoint.pt", run.config, torch.device("cpu"))
+                assert saved["epoch"] == len(rows)
+    assert forked_command(*WORDS, "-q", cwd=tmp_path).returncode == 0
+    assert all_rows(tmp_path) == uninterrupted
 
 
 def is_fork_server(pid):
