@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from resdepth.probes.nets import ProbedNet
     from resdepth.sweep.plan import Plan, PlannedRun
 
-_LINE_SECONDS = 2.0  # between plain lines
+_LINE_SECONDS = 2.0  # between plain lines of a probe, and at least between those of a sweep
+_LINES_PER_SWEEP = (
+    50  # a sweep prints its state at intervals of that share of its time, so that a long one fills no disk
+)
 _SHOW_SECONDS = 0.05  # between updates of the bars: a step of a small net is shorter
 
 
@@ -99,11 +102,14 @@ def _format_left(started: float, done: float, left: float) -> str:
 
 @dataclass
 class PlainProgress(Observer):
-    """Plain lines for a pipe, a file or a batch job: at each run's start and end, and at most every two seconds."""
+    """Plain lines for a pipe, a file or a batch job: at each run's start and end, and at intervals one of each run."""
 
     total: int = 0
     number: int = 0
+    _started: float = field(default_factory=time.monotonic)
     _printed: float = field(default_factory=time.monotonic)
+    # The last epoch of each active run since the lines before.
+    _latest: dict[Path, tuple[PlannedRun, EpochRecord]] = field(default_factory=dict)
 
     def on_start(self, run: PlannedRun, epochs_done: int) -> None:
         self.number += 1
@@ -112,14 +118,19 @@ class PlainProgress(Observer):
         print(f"{of}{run.label}: {run.parameters:,} parameters, {run.schedule.epochs} epochs{done}", flush=True)
 
     def on_epoch(self, run: PlannedRun, record: EpochRecord) -> None:
-        if time.monotonic() - self._printed < _LINE_SECONDS:
+        self._latest[run.directory] = run, record
+        now = time.monotonic()
+        if now - self._printed < max(_LINE_SECONDS, (now - self._started) / _LINES_PER_SWEEP):
             return
-        self._printed = time.monotonic()
-        errors = f"training error {percent(record.train_error)}, test error {percent(record.test_error)}"
-        of = f"epoch {record.epoch}/{run.schedule.epochs}"
-        print(f"  {run.label}: {of}, {errors}, {record.epoch_seconds:.1f} s", flush=True)
+        self._printed = now
+        for one, latest in self._latest.values():
+            errors = f"training error {percent(latest.train_error)}, test error {percent(latest.test_error)}"
+            of = f"epoch {latest.epoch}/{one.schedule.epochs}"
+            print(f"  {one.label}: {of}, {errors}, {latest.epoch_seconds:.1f} s", flush=True)
+        self._latest.clear()
 
     def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
+        self._latest.pop(run.directory, None)
         print(_format_end(run, outcome, last), flush=True)
 
 
@@ -151,10 +162,11 @@ class LiveProgress(Observer):
         self._done = self._before = self._shown = 0.0
         console = Console()
         self._is_wide = console.width >= 110
-        text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+        # A name that is too long is folded, so that it is shown as a whole.
+        text = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold", ratio=1))
         left = TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True, min_width=11))
-        bars = [BarColumn(bar_width=24)] if self._is_wide else []
-        self.display = Progress(SpinnerColumn(), text, *bars, left, console=console)
+        bar = BarColumn(bar_width=16 if self._is_wide else 10)
+        self.display = Progress(SpinnerColumn(), text, bar, left, console=console, expand=True)
         self._sweep, self._started = self.display.add_task("sweep", total=self._total, left=""), time.monotonic()
 
     def on_start(self, run: PlannedRun, epochs_done: int) -> None:
@@ -194,7 +206,7 @@ class LiveProgress(Observer):
         if self._is_wide:
             text = f"{bar.title}  {label}  epoch {epoch} of {schedule.epochs}, training error {bar.error}, {speed}"
         else:
-            text = f"{bar.title} {label[:14]} ep {epoch}/{schedule.epochs} err {bar.error} {speed}"
+            text = f"{label}  epoch {epoch}/{schedule.epochs}, error {bar.error}"
         left = _format_left(bar.started, made, schedule.iterations - bar.iteration)
         self.display.update(bar.task, description=text, completed=bar.iteration, left=left)
         self._show_sweep()

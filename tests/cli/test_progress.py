@@ -1,12 +1,15 @@
 """How a sweep is seen while it runs, in a terminal and in a pipe."""
 
+import itertools
 import re
+from dataclasses import replace
 
 import pytest
 from support.commands import in_a_terminal
 from support.platforms import linux
 from support.runs import RECORD
 
+from resdepth.cli import progress
 from resdepth.cli.progress import PlainProgress
 from resdepth.results.outcome import Outcome
 from resdepth.sweep.plan import make_plan
@@ -14,9 +17,14 @@ from resdepth.sweep.plan import make_plan
 
 @linux
 @pytest.mark.slow
-def test_a_narrow_terminal_shows_the_same_in_one_line(tmp_path):
-    screen = in_a_terminal("train", "depth=8", "recipe.epochs=12", "device=cpu", cwd=tmp_path, columns=80)
-    assert re.search(r"run 1 of 1 residual-8-s0, ep \d+/12 err [\d.]+ % [\d,]+ images/s +\d+ s left", screen)
+def test_a_narrow_terminal_shows_the_whole_name_and_a_bar(tmp_path):
+    words = ("train", "depth=8", "recipe.epochs=12", "recipe.weight_decay=0.001", "device=cpu")
+    screen = in_a_terminal(*words, cwd=tmp_path, columns=80)
+    # The name is folded where the line is full.
+    name = r"\s*".join(map(re.escape, "residual-8-s0,recipe.weight_decay=0.001,recipe.epochs=12"))
+    assert re.search(name, screen)
+    assert re.search(r"━{3,}", screen)
+    assert re.search(r"\d+ s left", screen)
 
 
 @linux
@@ -38,3 +46,28 @@ def test_a_pipe_gets_plain_lines(capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].endswith("75,002 parameters, 2 epochs, continued after epoch 1")
     assert printed[1].endswith("training error 61.50 %, test error -, 3 min, diverged in epoch 1")
+
+
+def test_a_pipe_hears_of_every_run_alike_and_the_seldomer_the_longer_a_sweep_takes(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    runs = make_plan(["depth=8,14", "variant=plain", "recipe.epochs=400"]).runs
+    lines, seen = PlainProgress(total=2, _started=0.0, _printed=0.0), []
+    for epoch in range(1, 400):
+        for run in runs:
+            now += 0.25
+            lines.on_epoch(run, replace(RECORD, epoch=epoch))
+            if out := capsys.readouterr().out.splitlines():
+                seen.append((now, [re.search(r"(plain-\d+)\S*: epoch (\d+)/400", line).groups() for line in out]))
+    assert [epochs for _, epochs in seen[:2]] == [
+        [("plain-8", "4"), ("plain-14", "4")],
+        [("plain-8", "8"), ("plain-14", "8")],
+    ]
+    assert all(len(epochs) == 2 for _, epochs in seen)
+    gaps = [after - before for (before, _), (after, _) in itertools.pairwise(seen)]
+    assert (gaps[0], gaps[-1]) == (2.0, 4.0)
+    # A run that has ended is not heard of again.
+    lines.on_end(runs[0], Outcome("finished", 1.0), RECORD)
+    now += 100
+    lines.on_epoch(runs[1], RECORD)
+    assert capsys.readouterr().out.count("plain-8-") == 1
