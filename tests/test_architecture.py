@@ -41,7 +41,7 @@ HYDRA = {"hydra", "omegaconf"}
 HYDRAS_MODULES = {"sweep.launch"}
 MATPLOTLIBS_MODULES = {
     "report.style",
-    "report.plots",
+    "report.figures.draw",
     "bench.figure",
     "probes.report.panels",
     "probes.report.gradient_figures",

@@ -5,7 +5,7 @@ import pytest
 from support.runs import TINY
 
 from resdepth.report.comparison import comparisons
-from resdepth.report.plots import draw
+from resdepth.report.figures.draw import draw
 from resdepth.report.summary import summarise, verdict
 from resdepth.results.table import load_results
 from resdepth.sweep.launch import launch

@@ -100,13 +100,14 @@ def plot(
     """Draw the figures of every experiment below a folder from its CSV files."""
     from resdepth.cli.progress import track_reading
     from resdepth.config.checks import require_choice
-    from resdepth.report import plots
+    from resdepth.report.figures import draw
+    from resdepth.report.plots import plot as plot_results
     from resdepth.report.style import parse_formats
 
     chosen = parse_formats(formats)
-    require_choice("--metric", metric, plots.METRICS)
-    require_choice("--x", x, plots.X_AXES)
-    files, problems = plots.plot(results, out, chosen, metric, x, track_reading)
+    require_choice("--metric", metric, draw.METRICS)
+    require_choice("--x", x, draw.X_AXES)
+    files, problems = plot_results(results, out, chosen, metric, x, track_reading)
     warn(problems)
     print(*files, sep="\n")
 

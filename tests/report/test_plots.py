@@ -10,7 +10,8 @@ from support.runs import one_comparison, write_run
 
 from resdepth.errors import ConfigError
 from resdepth.report.comparison import comparisons
-from resdepth.report.plots import depth_colours, draw, draw_curves, draw_depth, draw_rates, plot
+from resdepth.report.figures.draw import depth_colours, draw, draw_curves, draw_depth, draw_rates
+from resdepth.report.plots import plot
 from resdepth.results.metrics import read_rows, write_rows
 from resdepth.results.run_directory import locked
 from resdepth.results.table import load_results

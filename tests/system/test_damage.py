@@ -17,7 +17,7 @@ from support.faults import lines_of
 from support.platforms import linux
 from support.runs import StopAfter, all_rows, metrics, train_here
 
-from resdepth.report.plots import draw
+from resdepth.report.figures.draw import draw
 from resdepth.results import checkpoint
 from resdepth.results.metrics import read_rows
 from resdepth.results.table import load_results

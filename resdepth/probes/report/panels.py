@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from resdepth.probes.report.table import count_seeds
-from resdepth.report.plots import depth_colours
+from resdepth.report.figures.draw import depth_colours
 from resdepth.report.style import PALETTE, STYLE
 
 # Large enough to be read on a slide, and at a width of 400 pixels on a phone.
