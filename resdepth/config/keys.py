@@ -14,6 +14,10 @@ _EXECUTION = (
     *("results", "checkpoint_seconds", "keep_checkpoint", "keep_weights", "data.path", "data.root", "data.download"),
 )
 EXECUTION_KEYS = frozenset(_EXECUTION)
+# Keys that follow from the data's content: recorded with a run for its figures, but no part of its identity.
+DERIVED_KEYS = frozenset({"data.classes"})
+# Keys that the program computes, and that nobody can set.
+COMPUTED_KEYS = DERIVED_KEYS | {"data.fingerprint"}
 # Keys without a meaning for a variant without a shortcut, which do not tell such runs apart.
 SHORTCUT_KEYS = ("model.shortcut", "model.zero_init_residual")
 # Keys of the other architectures.
@@ -36,8 +40,12 @@ def known_keys() -> tuple[str, ...]:
 
 
 def identity(config: RunConfig) -> dict[str, Any]:
-    """Return the keys that change a run's numbers, dotted, with their values: all but execution keys and the name."""
-    return {key: value for key, value in flatten(config) if key not in EXECUTION_KEYS and key != "name"}
+    """Return the keys that change a run's numbers, dotted, with their values.
+
+    They are all but execution keys, derived keys and the name.
+    """
+    skipped = EXECUTION_KEYS | DERIVED_KEYS | {"name"}
+    return {key: value for key, value in flatten(config) if key not in skipped}
 
 
 def run_identity(config: RunConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException, OverrideParseException
 
-from resdepth.config.keys import known_keys
+from resdepth.config.keys import COMPUTED_KEYS, known_keys
 from resdepth.config.schema import GROUPS
 from resdepth.errors import ConfigError
 
@@ -54,7 +54,7 @@ def _require_settable(override: Override, value: str, loader: ConfigLoader) -> N
         raise ConfigError(key, value, f"cannot be set for a sweep; {settable} can")
     if override.is_hydra_override() and is_axis:
         raise ConfigError(key, value, "a key of Hydra's own cannot be an axis; give one value, a list in quotes")
-    if key == "data.fingerprint":
+    if key in COMPUTED_KEYS:
         raise ConfigError(key, value, "is computed by the program from the data's content; leave it out")
 
 

@@ -23,7 +23,7 @@ _MAX_DEPTH = 20_000
 
 @dataclass(unsafe_hash=True)
 class DataConfig:
-    """The data set. `fingerprint`, a hash of the content, is filled in for a user's own data."""
+    """The data set. A user's own data are filled in: `fingerprint`, a hash of the content, and `classes`."""
 
     name: str = file_name("", "use")
     source: str = choice("digits", SOURCES)
@@ -34,6 +34,7 @@ class DataConfig:
     limit: int | None = number(None, least=2, most=10**9)
     validation: int = number(0, least=0, most=10**9)
     fingerprint: str = ""
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         if self.source in USER_SOURCES:

@@ -39,7 +39,7 @@ def load(config: DataConfig) -> Dataset:
     With `validation=N`, N training images replace the test split. Both choices are balanced over the classes and do not
     depend on a seed. Raises DataError.
     """
-    key = replace(config, name="", fingerprint="")
+    key = _content(config)
     if key not in _loaded:
         preload(key, _load(key))
     return _loaded[key]
@@ -49,7 +49,12 @@ def preload(config: DataConfig, data: Dataset) -> None:
     """Make `load` return this data set: a child process receives it from its parent."""
     while len(_loaded) >= 2:
         del _loaded[next(iter(_loaded))]
-    _loaded[replace(config, name="", fingerprint="")] = data
+    _loaded[_content(config)] = data
+
+
+def _content(config: DataConfig) -> DataConfig:
+    """Return the configuration without what is only said of the data: equal ones load the same images."""
+    return replace(config, name="", fingerprint="", classes=None)
 
 
 def _load(config: DataConfig) -> Dataset:
@@ -74,6 +79,12 @@ def shape(config: DataConfig) -> Shape:
     _require_subset(config, known.classes, known.train_images)
     count = known.train_images - config.validation
     return replace(known, train_images=min(count, config.limit or count))
+
+
+def published_classes(source: str) -> int | None:
+    """Return the number of classes of a published data set, None for another source."""
+    known = _SHAPES.get(source)
+    return known.classes if known else None
 
 
 def _require_subset(config: DataConfig, classes: int, images: int) -> None:

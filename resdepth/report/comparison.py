@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from resdepth.config.keys import EXECUTION_KEYS, SHORTCUT_KEYS
+from resdepth.config.keys import DERIVED_KEYS, EXECUTION_KEYS, SHORTCUT_KEYS
 from resdepth.results.metrics import COLUMNS
 from resdepth.results.run_directory import safe_name
 from resdepth.variants import VARIANTS
@@ -107,7 +107,7 @@ def rate_sweeps(table: pd.DataFrame) -> list[Comparison]:
 
 def varying_keys(rows: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[str]:
     """Return the keys that distinguish an experiment's runs, without axes, execution keys, `pooled`, redundant keys."""
-    skipped = {*_AXES, *EXECUTION_KEYS, *pooled}
+    skipped = {*_AXES, *EXECUTION_KEYS, *DERIVED_KEYS, *pooled}
     runs = rows.drop_duplicates("run")
     kept: list[str] = []
     groups = 1

@@ -26,7 +26,8 @@ _REPRODUCED: dict[str, dict[int, tuple[float, ...]]] = {
 }
 # Keys that may differ from the defaults: those compared above, names, when to evaluate, and the arithmetic's precision.
 _FREE = (
-    *("depth", "variant", "seed", "data.name", "data.source", "data.fingerprint", "model.name", "recipe.name"),
+    *("depth", "variant", "seed", "data.name", "data.source", "data.fingerprint", "data.classes"),
+    *("model.name", "recipe.name"),
     *("recipe.eval_every", "recipe.eval_clean", "precision", "model.widths"),
 )
 

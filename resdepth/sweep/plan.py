@@ -82,7 +82,7 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class PlannedRun(RunSpec):
-    """A run with its directory and state. Its `config` holds the fingerprint of a user's own data."""
+    """A run with its directory and state. Its `config` holds fingerprint and classes of a user's own data."""
 
     directory: Path
     state: RunState
@@ -153,9 +153,10 @@ def make_specs(overrides: Sequence[str]) -> tuple[RunSpec, ...]:
 
 def _plan_run(point: Point, *, restart: bool) -> PlannedRun:
     data, fingerprint = point.config.data, sources.fingerprint(point.config.data)
-    config = replace(point.config, data=replace(data, fingerprint=fingerprint)) if fingerprint else point.config
-    folder = run_path(config, point.non_defaults)
     shape = sources.shape(data)
+    classes = shape.classes if fingerprint else None
+    config = replace(point.config, data=replace(data, fingerprint=fingerprint, classes=classes))
+    folder = run_path(config, point.non_defaults)
     try:
         state = read_state(folder, config, restart=restart)
     except OSError as error:

@@ -7,6 +7,8 @@ import pytest
 from support.runs import TINY, train_here
 
 from resdepth.errors import ConfigError, RecordError
+from resdepth.report.comparison import comparisons
+from resdepth.results.table import load_results
 from resdepth.sweep.plan import make_plan
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -54,6 +56,23 @@ def test_own_data_are_told_apart_by_content_not_by_path(images):
     one, same, other = (directories("depth=8", "variant=plain", "data=npz", f"data.path={n}.npz")[0] for n in "abc")
     assert one == same != other
     assert ",content=" in one
+
+
+def test_the_number_of_classes_is_recorded_and_tells_no_runs_apart(images):
+    np.savez("mine.npz", **images)
+    words = ["depth=8,14", "variant=plain", "data=npz", "data.path=mine.npz", "recipe.epochs=1"]
+    (outcome, _) = train_here(*words)
+    assert outcome.state == "finished"
+    older, newer = (run.directory for run in make_plan(words).runs)
+    config = older / "config.yaml"
+    assert "  classes: 3\n" in config.read_text()
+    # A version that did not record it.
+    config.write_text(config.read_text().replace("  classes: 3\n", ""))
+    assert [run.state for run in make_plan(words).runs] == ["finished", "finished"]
+    table = load_results("results")
+    assert table.groupby("depth")["data.classes"].first().dropna().to_dict() == {14: 3}
+    assert len(comparisons(table)) == 1
+    assert newer.name == older.name.replace("8", "14", 1)
 
 
 def test_a_directory_with_another_run_is_never_overwritten():

@@ -170,6 +170,7 @@ DATA_AND_PATHS = {
     "results=": "results='': is empty; write the path out, or leave it out",
     "results=null": "results=null: needs a text",
     "data.fingerprint=x": "data.fingerprint=x: is computed by the program from the data's",
+    "data.classes=3": "data.classes=3: is computed by the program from the data's",
     "data.limit=2,3": "data.limit=2: leaves a class without an image; at least 10",
     "data.validation=1436": "data.validation=1436: leaves fewer than 2 training images; at most 1435",
     "data=cifar10 data.validation=60000 --dry-run": "data.validation=60000: leaves fewer than 2 training images; at",
