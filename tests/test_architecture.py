@@ -42,6 +42,11 @@ HYDRAS_MODULES = {"sweep.launch"}
 MATPLOTLIBS_MODULES = {
     "report.style",
     "report.figures.draw",
+    "report.figures.curves",
+    "report.figures.finals",
+    "report.figures.grid",
+    "report.figures.labels",
+    "report.figures.lines",
     "bench.figure",
     "probes.report.panels",
     "probes.report.gradient_figures",

@@ -25,8 +25,9 @@ def test_a_third_variant_is_swept_recorded_drawn_and_summed_up(tmp_path, monkeyp
     losses = table[table.epoch == 2].groupby("variant").train_loss.first()
     assert losses.nunique() == 3
     (comparison,) = comparisons(table)
-    curves = next(figure for _, name, figure in draw(table) if name == "curves")
-    assert [panel.get_title() for panel in curves.axes] == ["plain", "residual", "half"]
+    for name in ("training", "curves"):
+        figure = next(figure for _, stem, figure in draw(table) if stem == name)
+        assert [panel.get_title() for panel in figure.axes] == ["plain", "residual", "half"]
     assert set(summarise(comparison).variant) == {"plain", "residual", "half"}
     assert "half: 8 layers train to" in verdict(comparison)
     plt.close("all")

@@ -94,19 +94,20 @@ def plot(
         Path | None, Option(help="Write all figures to this folder.", show_default="beside the runs")
     ] = None,
     formats: Annotated[str, Option("--format", help="png, svg, or both: png,svg.")] = "png,svg",
-    metric: Annotated[str, Option(help="Metric of the curves: error, loss or clean.")] = "error",
+    metric: Annotated[str, Option(help="Metric of the curves: both, train, test, loss or clean.")] = "both",
     x: Annotated[str, Option(help="X axis of the curves: epoch or iteration.")] = "epoch",
 ) -> None:
     """Draw the figures of every experiment below a folder from its CSV files."""
     from resdepth.cli.progress import track_reading
     from resdepth.config.checks import require_choice
-    from resdepth.report.figures import draw
+    from resdepth.report.figures.curves import X_AXES
+    from resdepth.report.figures.draw import METRICS
     from resdepth.report.plots import plot as plot_results
     from resdepth.report.style import parse_formats
 
     chosen = parse_formats(formats)
-    require_choice("--metric", metric, draw.METRICS)
-    require_choice("--x", x, draw.X_AXES)
+    require_choice("--metric", metric, METRICS)
+    require_choice("--x", x, X_AXES)
     files, problems = plot_results(results, out, chosen, metric, x, track_reading)
     warn(problems)
     print(*files, sep="\n")

@@ -1,6 +1,7 @@
 """Group an experiment's runs for comparison: one group per combination of the keys that vary; only seeds are pooled."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,21 +37,34 @@ class Comparison:
     @property
     def label(self) -> str:
         """The keys for use in a file name: recipe.lr=0.05,recipe.epochs=20; empty if there is only one comparison."""
-        return safe_name(",".join(f"{key}={_format_value(value)}" for key, value in self.keys.items()))
+        return safe_name(",".join(f"{key}={format_value(value)}" for key, value in self.keys.items()))
 
     @property
     def title(self) -> str:
         """Data set, nets, recipe, learning rate, length, other differences from the defaults, precision, and seeds."""
-        first, seeds = self.rows.iloc[0], sorted(self.rows.seed.unique())
-        rates = self.rows[LEARNING_RATE].unique()
-        parts = [f"rate {rates[0]:g}"] if len(rates) == 1 else []
-        parts += [_format_length(first), *self._differences()]
-        precision = first.get("precision", "fp32")
+        seeds = sorted(self.rows.seed.unique())
         count = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
-        nets = "" if first.model == "conv" else f"{first.model} nets, "
-        return f"{first.dataset}, {nets}recipe {first['recipe.name']} ({', '.join(parts)}), {precision}, {count}"
+        return f"{self.rows.iloc[0].dataset}, {self.details()}, {count}"
 
-    def _differences(self) -> list[str]:
+    def details(self, varying: Collection[str] = ()) -> str:
+        """Nets, recipe, learning rate, length, other differences from the defaults, and precision.
+
+        Keys that are `varying` are left out: where they are shown, each run has its own.
+        """
+        first, rates = self.rows.iloc[0], self.rows[LEARNING_RATE].unique()
+        parts = [f"rate {rates[0]:g}"] if len(rates) == 1 else []
+        parts += [] if {"recipe.epochs", "recipe.iterations"} & set(varying) else [_format_length(first)]
+        parts += self._differences(varying)
+        nets = [] if first.model == "conv" or "model" in varying else [f"{first.model} nets"]
+        recipe = (
+            []
+            if "recipe.name" in varying
+            else [f"recipe {first['recipe.name']}" + (f" ({', '.join(parts)})" if parts else "")]
+        )
+        precision = [] if "precision" in varying else [str(first.get("precision", "fp32"))]
+        return ", ".join([*nets, *(recipe or parts), *precision])
+
+    def _differences(self, varying: Collection[str]) -> list[str]:
         """Keys and values in the names of the runs' directories, and those of `keys`, such as "model.width 24"."""
         found: dict[str, set[str]] = {}
         for run in self.rows.run.unique():
@@ -58,13 +72,14 @@ class Comparison:
                 found.setdefault(key, set()).add(value)
         # A long directory name ends in a cut-off key, without a value.
         is_cut = any("" in values for values in found.values())
-        found |= {key: {_format_value(value)} for key, value in self.keys.items()}
-        shown = {key: values for key, values in found.items() if key not in _IN_TITLE and "" not in values}
+        found |= {key: {format_value(value)} for key, value in self.keys.items()}
+        hidden = {*_IN_TITLE, *varying}
+        shown = {key: values for key, values in found.items() if key not in hidden and "" not in values}
         parts = [f"{key.removeprefix('recipe.')} {' and '.join(sorted(values))}" for key, values in shown.items()]
         return [*parts, "..."] if is_cut else parts
 
 
-def _format_value(value: Any) -> str:
+def format_value(value: Any) -> str:
     if pd.isna(value):
         return "none"
     if isinstance(value, float):

@@ -29,7 +29,13 @@ STYLE: dict[Any, Any] = {
 PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
-FORMATS = ("png", "svg")
+FORMATS = ("png", "svg", "pdf")
+# Dates and versions in the metadata would change the file each time it is drawn.
+_METADATA = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -45,7 +51,6 @@ def save_figure(figure: Figure, stem: Path, formats: tuple[str, ...]) -> list[Pa
     files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
     for file, suffix in zip(files, formats, strict=True):
         with atomic_open(file) as target, matplotlib.rc_context(STYLE):
-            # Dates and versions in the metadata would change the file each time it is drawn.
-            figure.savefig(target, format=suffix, metadata={"Date": None} if suffix == "svg" else {"Software": None})
+            figure.savefig(target, format=suffix, metadata=_METADATA[suffix])
     plt.close(figure)
     return files

@@ -30,7 +30,7 @@ def test_sweep_plot_and_summary_from_end_to_end(tmp_path):
 
     plotted = command("plot", "results/", cwd=tmp_path)
     files = plotted.stdout.split()
-    assert files == [f"results/digits/figures/{n}.{s}" for n in ("curves", "depth") for s in ("png", "svg")]
+    assert files == [f"results/digits/figures/{n}.{s}" for n in ("training", "curves", "depth") for s in ("png", "svg")]
     assert all((tmp_path / f).stat().st_size > 5000 for f in files)
 
     summed = command("summary", "results/", "--csv", "table.csv", cwd=tmp_path)

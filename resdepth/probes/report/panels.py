@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -16,7 +17,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from resdepth.probes.report.table import count_seeds
-from resdepth.report.figures.draw import depth_colours
 from resdepth.report.style import PALETTE, STYLE
 
 # Large enough to be read on a slide, and at a width of 400 pixels on a phone.
@@ -100,8 +100,10 @@ def draw_line(panel: Panel, rows: pd.DataFrame, x: str, y: str, mean: Any, **sty
 
 
 def depth_styles(rows: pd.DataFrame) -> dict[int, dict[str, Any]]:
-    """Return colour and marker of every depth, from the deepest: the marker for those who see no colour."""
-    return {d: {"color": c, "marker": MARKERS[i % 6]} for i, (d, c) in enumerate(depth_colours(rows).items())}
+    """Return colour and marker of every depth, from the deepest, dark to light; the marker for those who see none."""
+    depths, scale = sorted(set(rows.depth), reverse=True), matplotlib.colormaps["viridis"]
+    colours = (matplotlib.colors.to_hex(scale(0.82 * i / max(1, len(depths) - 1))) for i in range(len(depths)))
+    return {d: {"color": c, "marker": MARKERS[i % 6]} for i, (d, c) in enumerate(zip(depths, colours, strict=True))}
 
 
 def net_styles(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,158 @@
+"""The figures of final errors: against depth, and against the learning rate."""
+
+import math
+import textwrap
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from resdepth.report.comparison import LEARNING_RATE, ended_runs, variants_in
+from resdepth.report.figures.grid import Cell, Settings, label_y, make_grid
+from resdepth.report.figures.labels import End, draw_chance, gap_text, label_ends, mark_gap
+from resdepth.report.figures.lines import LineStyle, depth_styles, variant_styles
+from resdepth.report.figures.metric import Metric, chance_level
+from resdepth.report.figures.wording import details_of, title_of
+
+
+def draw_depth(settings: Settings, metric: Metric, at: str = "") -> Figure:
+    """Plot the metric's final value against depth: variants' means as lines, seeds as dashes. `at` ends the title.
+
+    Lines are named at their ends, with the gap between the deepest and the shallowest net.
+    """
+    finals = _finals(settings)
+    title = title_of(settings, f"final {metric.name}", at)
+    figure, cells = make_grid(settings, title, details_of(settings), by_variant=False, legend=_marks(finals))
+    styles = variant_styles(variants_in(finals))
+    _limit(cells, finals, metric)
+    label_y(figure, cells, f"final {metric.name} ({metric.unit})")
+    depths = sorted(set(finals.depth))
+    for cell in cells:
+        here, means = ended_runs(cell.rows), {}
+        for variant in variants_in(here):
+            runs, style = here[here.variant == variant], styles[variant]
+            mean = runs.groupby("depth")[metric.column].mean()
+            is_first = variant == next(iter(styles))
+            cell.panel.plot(
+                mean.index, mean.to_numpy(), color=style.colour, linewidth=style.width, linestyle=style.dash,
+                marker=style.marker, markersize=8 if is_first else 11, label=variant, clip_on=False,
+                markerfacecolor=style.colour if is_first else "none", markeredgewidth=1.8, zorder=3,
+            )  # fmt: skip
+            cell.panel.plot(
+                runs.depth, runs[metric.column], "_", color=style.colour, markersize=14, markeredgewidth=1.8,
+                label="_seeds", clip_on=False,
+            )  # fmt: skip
+            means[variant] = mean
+        _mark_diverged(cell.panel, here, "depth", metric)
+        if depths[-1] > 20 * depths[0]:
+            cell.panel.set_xscale("log")
+        cell.panel.set_xticks(depths, [str(depth) for depth in depths])
+        cell.panel.minorticks_off()
+        _finish(cell, metric, _gaps(cell, means, styles, metric), depths[-1], "depth (layers)")
+    return figure
+
+
+def _gaps(cell: Cell, means: dict[str, "pd.Series[float]"], styles: dict[str, LineStyle], metric: Metric) -> list[End]:
+    """Return the lines' ends, with the gaps between deepest and shallowest nets; a single gap is marked."""
+    texts = {
+        variant: gap_text(float(mean.iloc[-1] - mean.iloc[0]), metric.points)
+        for variant, mean in means.items()
+        if len(mean) > 1 and math.isfinite(mean.iloc[-1] - mean.iloc[0])
+    }
+    notes = {variant: textwrap.fill(text, 12) for variant, (text, _) in texts.items()}
+    gaps = [variant for variant, (_, is_gap) in texts.items() if is_gap]
+    if len(gaps) == 1:
+        mark_gap(cell.panel, means[gaps[0]].iloc[0], means[gaps[0]].iloc[-1], metric.points, cell.size)
+        del notes[gaps[0]]
+    return [
+        End(float(mean.index[-1]), float(mean.iloc[-1]), variant, styles[variant].colour, notes.get(variant, ""))
+        for variant, mean in means.items()
+        if len(mean)
+    ]
+
+
+def draw_rates(settings: Settings, metric: Metric) -> Figure:
+    """Plot final values against the learning rate: a panel per variant, a line per depth, a marker per seed."""
+    finals = _finals(settings)
+    title = title_of(settings, f"final {metric.name}", f" at {finals[LEARNING_RATE].nunique()} learning rates")
+    marks = _marks(finals, "o")
+    figure, cells = make_grid(settings, title, details_of(settings), by_variant=True, legend=marks)
+    styles = depth_styles(finals)
+    _limit(cells, finals, metric)
+    label_y(figure, cells, f"final {metric.name} ({metric.unit})")
+    ticks = sorted(set(finals[LEARNING_RATE]))
+    for cell in cells:
+        here, ends = ended_runs(cell.rows), []
+        for name, runs in here.groupby("depth"):
+            depth = int(str(name))
+            style = styles[depth]
+            mean = runs.groupby(LEARNING_RATE)[metric.column].mean()
+            cell.panel.plot(
+                mean.index, mean.to_numpy(), color=style.colour, linewidth=style.width, linestyle=style.dash,
+                label=f"{depth} layers", clip_on=False, zorder=3,
+            )  # fmt: skip
+            cell.panel.plot(
+                runs[LEARNING_RATE], runs[metric.column], style.marker, color=style.colour, alpha=0.6, markersize=6,
+                label="_seeds", clip_on=False,
+            )  # fmt: skip
+            ends.append(End(float(mean.index[-1]), float(mean.iloc[-1]), depth, style.colour))
+        cell.panel.set_xscale("log")
+        cell.panel.set_xticks(ticks, [f"{tick:g}".removeprefix("0") for tick in ticks])
+        cell.panel.minorticks_off()
+        _mark_diverged(cell.panel, here, LEARNING_RATE, metric)
+        _finish(cell, metric, ends, ticks[-1], "learning rate")
+    return figure
+
+
+def _finals(settings: Settings) -> pd.DataFrame:
+    """Return the last rows of all runs that have ended; for a net with none of them, of all its runs."""
+    return pd.concat([ended_runs(comparison.rows) for comparison in settings.comparisons])
+
+
+def _marks(finals: pd.DataFrame, marker: str = "_") -> list[Line2D | Patch]:
+    """Return the legend's entries for seeds and diverged runs, where there are any."""
+    found: list[Line2D | Patch] = []
+    if finals.seed.nunique() > 1:
+        found.append(
+            Line2D(
+                [],
+                [],
+                color="black",
+                linestyle="",
+                marker=marker,
+                markersize=14 if marker == "_" else 7,
+                label="one seed",
+            )
+        )
+    if "diverged" in set(finals.state):
+        found.append(Line2D([], [], color="black", linestyle="", marker="x", markersize=9, label="diverged"))
+    return found
+
+
+def _mark_diverged(panel: Axes, finals: pd.DataFrame, x: str, metric: Metric) -> None:
+    diverged = finals[finals.state == "diverged"]
+    if not diverged.empty:
+        panel.plot(
+            diverged[x], diverged[metric.column], "x", color="black", markersize=9, markeredgewidth=2, zorder=4,
+            label="diverged", clip_on=False,
+        )  # fmt: skip
+
+
+def _limit(cells: list[Cell], finals: pd.DataFrame, metric: Metric) -> None:
+    """Set the y axis from just below zero to just above the highest value, and the chance level if that is near."""
+    values = finals[metric.column].replace([math.inf, -math.inf], math.nan)
+    highest = max(float(values.max()) if values.notna().any() else 0.0, 0.1 if metric.is_loss else 1.0)
+    chance = chance_level(finals, metric) or 0.0
+    if highest > chance / 3:
+        highest = max(highest, chance * (1.08 if cells[0].size[1] > 2 else 1.15))
+    cells[0].panel.set_ylim(-0.04 * highest, 1.04 * highest)
+
+
+def _finish(cell: Cell, metric: Metric, ends: list[End], right: float, xlabel: str) -> None:
+    """Draw the chance level, the labels at the lines' ends, and the names of the axes at the grid's edges."""
+    draw_chance(cell.panel, chance_level(cell.rows, metric), metric.unit, cell.size, is_named=cell.is_first)
+    label_ends(cell.panel, ends, cell.size, right)
+    if cell.is_last:
+        cell.panel.set_xlabel(xlabel)

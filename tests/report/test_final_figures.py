@@ -1,0 +1,124 @@
+"""The figures of final errors: against depth and against the learning rate, checked in their objects."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from support.figures import figures, labels, legend, lines, texts, write_curve, write_finals
+
+from resdepth.results.table import load_results
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def named(found):
+    return [" ".join(text.get_text().split()) for text in found]
+
+
+def test_depth_shows_every_seed_and_the_mean_of_both_variants(small_results):
+    table = load_results(small_results)
+    figure = figures(small_results)["depth"]
+    panel = figure.axes[0]
+    last = table[table.epoch == 2]
+    for variant in ("plain", "residual"):
+        mean = last[last.variant == variant].groupby("depth").train_error.mean()
+        assert np.allclose(lines(panel)[variant].get_ydata(), mean)
+    seeds = [line for line in panel.lines if line.get_label() == "_seeds"]
+    assert [len(s.get_ydata()) for s in seeds] == [4, 4]
+    assert {s.get_marker() for s in seeds} == {"_"}
+    assert legend(figure) == ["one seed"]
+    assert panel.get_ylabel() == "final training error (%)"
+    assert [tick.get_text() for tick in panel.get_xticklabels()] == ["8", "14"]
+
+
+def test_a_variant_that_lies_on_another_leaves_it_visible(tmp_path):
+    write_finals(tmp_path, {(v, d): 0 for v in ("plain", "residual") for d in (8, 20)})
+    found = lines(figures(tmp_path)["depth"].axes[0])
+    below, above = found["plain"], found["residual"]
+    assert above.get_markerfacecolor() == "none"
+    assert above.get_markersize() > below.get_markersize()
+    assert above.get_linewidth() < below.get_linewidth()
+    assert below.get_markerfacecolor() == below.get_color() != above.get_color()
+
+
+@pytest.mark.parametrize(
+    ("finals", "written", "arrow"),
+    [
+        ({"plain": (0, 89), "residual": (0, 0.2)}, {"plain", "residual no gap", "89 points"}, (0, 89)),
+        ({"plain": (10, 50), "residual": (10, 3)}, {"plain 40 points", "residual 7 points better"}, None),
+        ({"plain": (10, 10.5)}, {"plain no gap"}, None),
+    ],
+)
+def test_depth_says_each_variants_gap_and_marks_one_alone(finals, written, arrow, tmp_path):
+    write_finals(tmp_path, {(v, d): e for v, errors in finals.items() for d, e in zip((8, 110), errors, strict=True)})
+    panel = figures(tmp_path)["depth"].axes[0]
+    assert {text for text in texts(panel) if "chance" not in text} == written
+    arrows = [(a.xyann[1], a.xy[1]) for a in panel.texts if getattr(a, "arrow_patch", None) and not a.get_text()]
+    assert arrows == ([arrow] if arrow else [])
+
+
+def test_the_chance_level_is_drawn_where_errors_come_near_it(tmp_path):
+    for name, high in (("near", 80), ("far", 10)):
+        write_finals(tmp_path / name, {("plain", 8): 1, ("plain", 56): high})
+        panel = figures(tmp_path / name)["depth"].axes[0]
+        levels = [line.get_ydata()[0] for line in panel.lines if line.get_label() == "_chance"]
+        assert levels == ([90] if name == "near" else [])
+        assert ("chance (90 %)" if name == "near" else "chance (90 %) ↑") in texts(panel)
+        assert panel.get_ylim()[1] > 90 if name == "near" else panel.get_ylim()[1] < 15
+
+
+def test_one_depth_has_no_figure_against_depth(tmp_path):
+    for lr in (0.01, 0.1):
+        write_finals(tmp_path, {("plain", 20): 5, ("residual", 20): 1}, lr=lr)
+    assert set(figures(tmp_path)) == {"training", "curves", "rates"}
+    write_finals(tmp_path, {("plain", 56): 5}, lr=0.1)
+    assert set(figures(tmp_path)) == {"training", "curves", "rates", "depth", "depth_best_rate"}
+
+
+def test_depths_that_lie_far_apart_have_a_logarithmic_axis(tmp_path):
+    write_finals(tmp_path, {("plain", 20): 5, ("plain", 1202): 80})
+    panel = figures(tmp_path)["depth"].axes[0]
+    assert panel.get_xscale() == "log"
+    assert [tick.get_text() for tick in panel.get_xticklabels()] == ["20", "1202"]
+
+
+def test_a_diverged_run_is_marked_in_the_depth_figure_too(tmp_path):
+    write_curve(tmp_path, "plain", 20, [60, 88], state="diverged")
+    write_curve(tmp_path, "plain", 8, [60, 5])
+    figure = figures(tmp_path)["depth"]
+    drawn = lines(figure.axes[0])["diverged"]
+    assert (drawn.get_marker(), drawn.get_xydata().tolist()) == ("x", [[20, 88]])
+    assert "diverged" in legend(figure)
+
+
+def test_rates_have_a_line_per_depth_named_at_its_end(tmp_path):
+    for lr in (0.01, 0.1):
+        write_finals(tmp_path, {(v, d): 100 * lr * d / 20 for v in ("plain", "residual") for d in (20, 56)}, lr=lr)
+    plain, residual = figures(tmp_path)["rates"].axes
+    assert (plain.get_title(), residual.get_title()) == ("plain", "residual")
+    assert plain.get_xlabel() == "learning rate"
+    assert lines(plain)["20 layers"].get_xydata().tolist() == [[0.01, 1.0], [0.1, 10.0]]
+    assert named(labels(plain)) == ["20 layers", "56 layers"]
+    assert [tick.get_text() for tick in plain.get_xticklabels()] == [".01", ".1"]
+
+
+def test_each_net_is_drawn_at_its_best_rate(tmp_path):
+    for lr, shift in ((0.01, 0), (0.1, 30)):
+        write_finals(tmp_path, {("plain", 8): 40 - shift, ("plain", 20): 30 + shift}, lr=lr)
+    figure = figures(tmp_path)["depth_best_rate"]
+    assert lines(figure.axes[0])["plain"].get_ydata().tolist() == [10, 30]
+    assert "each net's best rate" in figure.get_suptitle()
+
+
+def test_another_metric_is_drawn_against_depth_too(tmp_path):
+    write_finals(tmp_path, {("plain", 8): 4, ("plain", 20): 20})
+    for metric, label, expected in (
+        ("test", "final test error (%)", [5, 21]),
+        ("train", "final training error (%)", [4, 20]),
+    ):
+        panel = next(f for n, f in figures(tmp_path, metric).items() if n.startswith("depth")).axes[0]
+        assert panel.get_ylabel() == label
+        assert lines(panel)["plain"].get_ydata().tolist() == expected
