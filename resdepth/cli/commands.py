@@ -93,8 +93,10 @@ def plot(
     out: Annotated[
         Path | None, Option(help="Write all figures to this folder.", show_default="beside the runs")
     ] = None,
-    formats: Annotated[str, Option("--format", help="png, svg, or both: png,svg.")] = "png,svg",
-    metric: Annotated[str, Option(help="Metric of the curves: both, train, test, loss or clean.")] = "both",
+    formats: Annotated[str, Option("--format", help="png, svg, pdf, or several: png,svg.")] = "png,svg",
+    metric: Annotated[
+        str, Option(help="What the figures show: both (training and test error in curves), train, test, loss or clean.")
+    ] = "both",
     x: Annotated[str, Option(help="X axis of the curves: epoch or iteration.")] = "epoch",
 ) -> None:
     """Draw the figures of every experiment below a folder from its CSV files."""

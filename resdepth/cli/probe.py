@@ -35,7 +35,7 @@ Stacks = Annotated[
 Out = Annotated[
     Path | None, Option(help="Folder for the CSV and the figures.", show_default="probes/NAME beside the runs")
 ]
-Formats = Annotated[str, Option("--format", help="png, svg, or both: png,svg.")]
+Formats = Annotated[str, Option("--format", help="png, svg, pdf, or several: png,svg.")]
 Restart = Annotated[bool, Option("--restart", help="Measure everything again; keep the earlier CSV in .aside.")]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only problems.")]
 ConfigDir = Annotated[Path | None, Option(help="Folder with your own YAML files: data/, recipe/, ...")]

@@ -30,8 +30,8 @@ TRAIN = {
 }
 PLOT = {
     "nowhere": "results=nowhere: is not a folder",
-    ". --format pdf": "--format=pdf: choose one of png, svg",
-    ". --metric speed": "--metric=speed: choose one of error, loss, clean",
+    ". --format eps": "--format=eps: choose one of png, svg, pdf",
+    ". --metric speed": "--metric=speed: choose one of both, train, test, loss, clean",
     ". --x time": "--x=time: choose one of epoch, iteration",
     ".": "results=.: contains no rows to plot",
     "--out": "Option '--out' requires an argument",
@@ -39,14 +39,14 @@ PLOT = {
     (
         "--format",
         "",
-    ): "--format=: choose one of png, svg",
-    "--format ,": "--format=: choose one of png, svg",
-    "--format png,": "--format=: choose one of png, svg",
-    "--format png,pdf": "--format=pdf: choose one of png, svg",
+    ): "--format=: choose one of png, svg, pdf",
+    "--format ,": "--format=: choose one of png, svg, pdf",
+    "--format png,": "--format=: choose one of png, svg, pdf",
+    "--format png,eps": "--format=eps: choose one of png, svg, pdf",
     (
         "--metric",
         "",
-    ): "--metric=: choose one of error, loss, clean",
+    ): "--metric=: choose one of both, train, test, loss, clean",
     "--x '": "--x=': choose one of epoch, iteration",
     "--metric": "Option '--metric' requires an argument; see resdepth --help",
     "/dev/null": "results=/dev/null: is not a folder; name one that holds runs, such as",

@@ -14,7 +14,7 @@ PROBES = {
     "gradients name=a,b": "name=b: a probe writes to one folder",
     "gradients device=cuda:7": "device=cuda:7: torch finds no such CUDA device here",
     "gradients data=npz data.path=none.npz": "data.path=none.npz: ",
-    "gradients --format pdf": "--format=pdf: choose one of png, svg",
+    "gradients --format eps": "--format=eps: choose one of png, svg, pdf",
     "gradients --every 0": "--every=0: needs a whole number from 1",
     "gradients --every x": "--every=x: needs a whole number",
     "gradients --every=1.5": "--every=1.5: needs a whole number",
