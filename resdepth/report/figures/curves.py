@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from resdepth.report.comparison import ended_runs
+from resdepth.report.comparison import LEARNING_RATE, ended_runs
 from resdepth.report.figures.grid import Cell, Settings, label_y, make_grid
 from resdepth.report.figures.labels import End, draw_chance, label_ends, mark_gap
 from resdepth.report.figures.lines import LineStyle, depth_styles
@@ -19,6 +19,8 @@ from resdepth.report.figures.metric import Metric, chance_level, name_of
 from resdepth.report.figures.wording import details_of, title_of
 
 X_AXES = {"epoch": "epoch", "iteration": "iteration (minibatches)"}
+# What a net's line is drawn from, besides the two axes.
+_COLUMNS = ("experiment", "run", "state", "variant", "depth", "seed", "epoch", "epoch_seconds", LEARNING_RATE)
 # Percent: where all final errors are below the first and differ by less than the second, an axis to 100 % hides them.
 _SMALL, _SMALL_GAP = 25.0, 10.0
 
@@ -130,7 +132,8 @@ def _draw_nets(
     panel: Axes, rows: pd.DataFrame, column: str, x: str, styles: dict[int, LineStyle], *, is_marked: bool = True
 ) -> list[End]:
     """Plot every net of a panel, the deepest last and so on top, and return the ends of their lines."""
-    nets = rows.groupby("depth")
+    # Selecting runs from some sixty columns would take most of the time.
+    nets = rows[list(dict.fromkeys([*_COLUMNS, x, column]))].groupby("depth")
     found = [_draw_net(panel, runs, column, x, styles[int(str(depth))], is_marked) for depth, runs in nets]
     return [end for end in found if end]
 
