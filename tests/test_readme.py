@@ -12,6 +12,7 @@ from resdepth.bench import findings
 from resdepth.bench.rows import StepCost, SweepTime
 from resdepth.cli.commands import app
 from resdepth.config.keys import known_keys
+from resdepth.config.schema import GROUPS
 from resdepth.probes.rows import PROBES
 from resdepth.results.metrics import EpochRecord
 from resdepth.sweep.plan import make_plan
@@ -63,9 +64,10 @@ def test_every_line_of_a_bench_is_its_csvs_own(path, block):
     assert [line for line in lines if line not in said] == []
 
 
-@pytest.mark.parametrize("key", known_keys())
-def test_every_key_is_explained(key):
-    assert f"`{key}`" in README
+def test_the_table_of_keys_is_generated_from_the_schema():
+    (table,) = re.findall(r"<!-- resdepth show --markdown -->\n((?:\|.*\n)+)", README)
+    assert table.splitlines() == forked_command("show", "--markdown").stdout.splitlines()
+    assert all(f"\n| `{key}` | " in table for key in (*known_keys(), *GROUPS))
 
 
 @pytest.mark.parametrize("column", fields(EpochRecord), ids=lambda f: f.name)

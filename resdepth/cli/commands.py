@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Context, Exit, Option, Typer
 
 from resdepth import __version__
-from resdepth.cli import probe
+from resdepth.cli import probe, show
 from resdepth.cli.signals import exit_on_signals
 from resdepth.errors import ConfigError, one_line
 from resdepth.host import cores
@@ -164,6 +164,7 @@ def bench(
     print(folder)
 
 
+app.command()(show.show)
 app.add_typer(probe.app, name="probe", help="Measure what nets do, as a CSV and figures; one sub-command per probe.")
 
 

@@ -1,11 +1,12 @@
-"""Checks of single values. Each raises ConfigError, which names field, value and remedy.
+"""Declarations of keys, with the checks of their values. Each check raises ConfigError: field, value and remedy.
 
-A field of the schema is declared with its check, `lr: float = number(0.1, above=0, most=1000)`, and `require_valid`
-applies the checks of an instance.
+A field of the schema is declared with its default, its meaning and its range,
+`lr: float = number(0.1, "learning rate", above=0, most=1000)`. `require_valid` checks the values of an instance;
+`config.keys.describe` returns what was declared, for `resdepth show`, README's table and the hints in errors.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import field, fields
 from pathlib import Path
@@ -14,42 +15,72 @@ from typing import Any
 from resdepth.errors import ConfigError
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
+_NAME_RULE = "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 80"
 # Control characters, and surrogates from bytes that are not UTF-8: neither a terminal nor a YAML file accepts them.
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def number(default: float | None, *, least: float | None = None, above: float = 0, most: float) -> Any:
+def key(
+    default: Any, meaning: str, values: str, check: Callable[[str, Any], None] | None = None, *, stands_for: str = ""
+) -> Any:
+    """Declare a field: its default, its meaning, the values it takes in words, and a check that raises ConfigError.
+
+    `stands_for` says what the program puts in the place of a default that is only a placeholder.
+    """
+    metadata = {"meaning": meaning, "values": values, "check": check, "stands_for": stands_for}
+    if isinstance(default, list):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def flag(default: bool, meaning: str) -> Any:
+    """Declare a field that is true or false."""
+    return key(default, meaning, "true or false")
+
+
+def number(default: float | None, meaning: str, *, least: float | None = None, above: float = 0, most: float) -> Any:
     """Declare a field that is a number of at least `least`, or above `above`, and at most `most`."""
-    bounds = f"above {above:,}" if least is None else f"at least {least:,}"
+    values = f"above {above:,} and at most {most:,}" if least is None else f"from {least:,} to {most:,}"
 
     def check(name: str, value: float) -> None:
         is_inside = (value > above if least is None else value >= least) and value <= most
-        require(is_inside, name, value, f"needs a number {bounds} and at most {most:,}")
+        require(is_inside, name, value, f"needs a number {values}")
 
-    return field(default=default, metadata={"check": check})
+    return key(default, meaning, values, check)
 
 
-def choice(default: str, options: Collection[str]) -> Any:
+def numbers(default: list[Any], meaning: str, is_valid: Callable[[Any], bool], values: str) -> Any:
+    """Declare a field that is a list of numbers. An interpolation may put any other value in its place."""
+    return key(default, meaning, values, lambda name, value: require(is_valid(value), name, value, f"needs {values}"))
+
+
+def choice(default: str, meaning: str, options: Collection[str], *, stands_for: str = "") -> Any:
     """Declare a field that is one of the options: those that the collection holds when a value is checked."""
-    return field(default=default, metadata={"check": lambda name, value: require_choice(name, value, options)})
+    check = lambda name, value: require_choice(name, value, options)  # noqa: E731
+    *most, last = options
+    return key(default, meaning, f"{', '.join(most)} or {last}", check, stands_for=stands_for)
 
 
-def pattern(default: str, regex: str, remedy: str) -> Any:
+def pattern(default: str, meaning: str, regex: str, values: str) -> Any:
     """Declare a text field that matches the regular expression as a whole."""
 
     def check(name: str, value: str) -> None:
-        require(re.fullmatch(regex, value) is not None, name, repr(value), remedy)
+        require(re.fullmatch(regex, value) is not None, name, repr(value), f"needs {values}")
 
-    return field(default=default, metadata={"check": check})
+    return key(default, meaning, values, check)
 
 
-def file_name(default: str, what: str) -> Any:
+def file_name(default: str, meaning: str, *, stands_for: str) -> Any:
     """Declare a field that is a file name on any system."""
-    rule = "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 80"
-    return pattern(default, _NAME if default else f"{_NAME}|", f"{what} {rule}")
+    regex = _NAME if default else f"{_NAME}|"
+
+    def check(name: str, value: str) -> None:
+        require(re.fullmatch(regex, value) is not None, name, repr(value), f"use {_NAME_RULE}")
+
+    return key(default, meaning, "a file name", check, stands_for=stands_for)
 
 
-def path_name(default: str | None) -> Any:
+def path_name(default: str | None, meaning: str) -> Any:
     """Declare a field that is a path."""
 
     def check(name: str, value: str) -> None:
@@ -58,15 +89,15 @@ def path_name(default: str | None) -> Any:
         is_text = not _UNWRITABLE.search(value)
         require(is_text, name, repr(value), "contains a control character, or bytes that are not UTF-8")
 
-    return field(default=default, metadata={"check": check})
+    return key(default, meaning, "a path", check)
 
 
 def require_valid(config: Any, group: str = "") -> None:
     """Apply the checks of all fields of a configuration that are not null. Raises ConfigError."""
     for declared in fields(config):
-        value = getattr(config, declared.name)
-        if value is not None and "check" in declared.metadata:
-            declared.metadata["check"](f"{group}{declared.name}", value)
+        value, check = getattr(config, declared.name), declared.metadata.get("check")
+        if value is not None and check is not None:
+            check(f"{group}{declared.name}", value)
 
 
 def require(condition: bool, name: str, value: object, remedy: str) -> None:

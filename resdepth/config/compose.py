@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from resdepth.config.checks import expand_path
+from resdepth.config.catalogue import config_folder, require_config_dir
 from resdepth.config.hydra_errors import one_line_errors, unknown_key
 from resdepth.config.keys import flatten, identity, known_keys
 from resdepth.config.overrides import normalise_override, parse, require_bounded_axes
@@ -50,15 +50,6 @@ class ExpandedSweep(NamedTuple):
     hydra_overrides: tuple[str, ...]
 
 
-def config_folder() -> Path:
-    """Return the folder of the YAML files: `configs/` in a checkout, `resdepth/config/yaml/` in an installed wheel."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "yaml", here.parent.parent / "configs"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise ConfigError("configs", here, "the installation lacks its YAML files; install resdepth again")
-
-
 def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: bool = True) -> ExpandedSweep:
     """Compose and validate every point that the overrides ask for, in the order of the axes.
 
@@ -80,10 +71,7 @@ def initialized_hydra(config_dir: Path | None) -> Iterator[ConfigLoader]:
 
     Raises ConfigError for a folder that cannot be used.
     """
-    if config_dir is not None and not expand_path("--config-dir", str(config_dir)).is_dir():
-        raise ConfigError("--config-dir", config_dir, "is not a folder; name one that holds data/, recipe/, ...")
-    if config_dir is not None and (config_dir / "config.yaml").exists():
-        raise ConfigError("--config-dir", config_dir, "contains a config.yaml, the program's own; rename or remove it")
+    require_config_dir(config_dir)
     ConfigStore.instance().store("schema", RunConfig)
     with initialize_config_dir(str(config_folder()), job_name="resdepth", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()

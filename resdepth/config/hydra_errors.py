@@ -10,12 +10,12 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException, ValidationError
 
-from resdepth.config.keys import flatten, known_keys
+from resdepth.config.keys import described_keys, flatten, known_keys
 from resdepth.config.schema import GROUPS, RunConfig
 from resdepth.errors import ConfigError
 
 _HELP = "resdepth sweep --help shows how overrides are written"
-_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_TYPES = {int: "a whole number", float: "a number"}
 
 
 @contextmanager
@@ -42,11 +42,11 @@ def unknown_key(key: str) -> str:
         return "Hydra has no such key; the keys of hydra.launcher come with hydra/launcher=NAME"
     names = [*known_keys(), *GROUPS]
     close = difflib.get_close_matches(key, names, n=1) or [n for n in names if n.rpartition(".")[2] == key][:1]
-    return f"no such key; did you mean {close[0]}?" if close else "no such key; resdepth sweep --help lists the keys"
+    return f"no such key; did you mean {close[0]}?" if close else "no such key; resdepth show keys lists them"
 
 
 def _required_type(key: str) -> str:
-    """Describe what a key's value must be, from the schema's types."""
+    """Describe what a key's value must be, from the schema's types and ranges."""
     if key not in known_keys():
         return "cannot take this value; resdepth sweep --help shows how it is written"
     kind: typing.Any = RunConfig
@@ -55,8 +55,10 @@ def _required_type(key: str) -> str:
     if typing.get_origin(kind) is list:
         default = dict(flatten(RunConfig()))[key]
         return f"needs a list, such as [{','.join(map(str, default))}]"
-    kinds = typing.get_args(kind) or (kind,)  # of `int | None`, or the type itself
-    return f"needs {_TYPES[kinds[0]]}{' or null' if type(None) in kinds else ''}"
+    number = _TYPES.get((typing.get_args(kind) or (kind,))[0])  # of `int | None`, or the type itself
+    values = described_keys()[key].values
+    is_range = values.startswith(("from ", "above "))
+    return f"needs {number}{' ' if is_range else ': '}{values}" if number else f"needs {values}"
 
 
 def _missing_option(loader: ConfigLoader, error: MissingConfigException) -> ConfigError:

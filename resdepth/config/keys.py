@@ -1,9 +1,9 @@
-"""Dotted keys: every key of the schema, and which of them identify a run."""
+"""Dotted keys: every key of the schema with its description, and which of them identify a run."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from resdepth.config.schema import RunConfig
 from resdepth.variants import VARIANTS
@@ -33,10 +33,47 @@ def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
+class Key(NamedTuple):
+    """What the schema declares of a key: its meaning, its default and the values it takes, in words."""
+
+    name: str
+    meaning: str
+    default: str
+    values: str
+
+
 @cache
 def known_keys() -> tuple[str, ...]:
     """Return every key of the schema, dotted."""
-    return tuple(key for key, _ in flatten(RunConfig()))
+    return tuple(described_keys())
+
+
+@cache
+def described_keys() -> dict[str, Key]:
+    """Return the description of every key of the schema, in its order."""
+    return {key.name: key for key in _describe(RunConfig)}
+
+
+def _describe(part: Any, prefix: str = "") -> Iterator[Key]:
+    hints = get_type_hints(part)
+    for declared in fields(part):
+        said, kind = declared.metadata, hints[declared.name]
+        if is_dataclass(kind):
+            yield from _describe(kind, f"{prefix}{declared.name}.")
+            continue
+        default = declared.default if declared.default_factory is MISSING else declared.default_factory()
+        null = " or null" if type(None) in get_args(kind) else ""
+        default_text = said["stands_for"] or written(default)
+        yield Key(f"{prefix}{declared.name}", said["meaning"], default_text, said["values"] + null)
+
+
+def written(value: Any) -> str:
+    """Return a value as an override writes it: [0.5,0.75], true, null, 60."""
+    if isinstance(value, list):
+        return f"[{','.join(map(written, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def identity(config: RunConfig) -> dict[str, Any]:

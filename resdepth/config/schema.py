@@ -2,16 +2,36 @@
 
 Hydra composes YAML files and the command line into these dataclasses; `__post_init__` checks the values, so that an
 instance is always valid. Instances are values: derive another one with `dataclasses.replace`.
+
+`resdepth show KEY` and README's table of keys (`resdepth show keys --markdown`) are generated from it.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from resdepth.config.checks import choice, file_name, number, path_name, pattern, require, require_valid
+from resdepth.config.checks import (
+    choice,
+    file_name,
+    flag,
+    key,
+    number,
+    numbers,
+    path_name,
+    pattern,
+    require,
+    require_valid,
+)
 from resdepth.variants import VARIANTS
 
 SOURCES = ("digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "npz", "folder")
 USER_SOURCES = ("npz", "folder")
-GROUPS = ("data", "model", "recipe", "experiment")
+# The groups of options, YAML files in configs/<group>/, with what choosing one means.
+GROUPS = {
+    "data": "the data set; selects the recipe of the same name",
+    "model": "the kind of net",
+    "recipe": "how the nets are trained",
+    "experiment": "a named sweep",
+}
 SHORTCUTS = ("A", "B", "C")
 DOWNSAMPLES = ("stride", "max", "avg")
 ARCHITECTURES = ("conv", "dense")
@@ -19,22 +39,36 @@ ARCHITECTURES = ("conv", "dense")
 # The folder of the results in the repository, which are read only where they are named.
 PUBLISHED = "published"
 _MAX_DEPTH = 20_000
+_OPTIONS_NAME = "the option's name"
+
+
+def _are_milestones(points: Any) -> bool:
+    is_list = isinstance(points, list) and all(isinstance(p, int | float) for p in points)
+    is_rising = is_list and points == sorted(set(points))
+    return is_rising and (all(0 < p < 1 for p in points) or all(p >= 1 and p % 1 == 0 for p in points))
+
+
+def _are_widths(widths: Any) -> bool:
+    is_list = isinstance(widths, list) and all(type(width) is int for width in widths)
+    return is_list and 1 <= len(widths) <= 16 and all(1 <= width <= 65536 for width in widths)
 
 
 @dataclass(unsafe_hash=True)
 class DataConfig:
     """The data set. A user's own data are filled in: `fingerprint`, a hash of the content, and `classes`."""
 
-    name: str = file_name("", "use")
-    source: str = choice("digits", SOURCES)
-    path: str | None = path_name(None)
-    root: str = path_name("~/.cache/resdepth")
-    download: bool = True
-    size: int | None = number(None, least=4, most=512)
-    limit: int | None = number(None, least=2, most=10**9)
-    validation: int = number(0, least=0, most=10**9)
-    fingerprint: str = ""
-    classes: int | None = None
+    name: str = file_name("", "name of the data in figures and CSV", stands_for=_OPTIONS_NAME)
+    source: str = choice("digits", "the loader that reads the data", SOURCES, stands_for="set by the option")
+    path: str | None = path_name(None, "npz: the file; folder: the folder with `train/<class>/*` and `test/<class>/*`")
+    root: str = path_name("~/.cache/resdepth", "folder of downloads")
+    download: bool = flag(True, "whether to download what is missing")
+    size: int | None = number(None, "folder: resize to size x size pixels", least=4, most=512)
+    limit: int | None = number(None, "most images per split, balanced over the classes", least=2, most=10**9)
+    validation: int = number(0, "training images to hold out; they replace the test set", least=0, most=10**9)
+    fingerprint: str = key("", "hash of your own data, part of a run's identity", "computed", stands_for="computed")
+    classes: int | None = key(
+        None, "classes of your own data, for the chance level in figures", "computed", stands_for="computed"
+    )
 
     def __post_init__(self) -> None:
         if self.source in USER_SOURCES:
@@ -50,25 +84,28 @@ class DataConfig:
 
 @dataclass
 class ModelConfig:
-    """The net without its depth and variant. Defaults: He et al. 2015, section 4.2.
+    """The net without its depth and variant. Defaults: He et al. 2015, section 4.2."""
 
-    `width` and `downsample` belong to conv nets, `widths`, the units of each stage, to dense nets.
-    """
-
-    name: str = file_name("", "use")
-    architecture: str = choice("conv", ARCHITECTURES)
-    width: int = number(16, least=1, most=4096)
-    widths: list[int] = field(default_factory=lambda: [128, 256])
-    shortcut: str = choice("A", SHORTCUTS)
-    downsample: str = choice("stride", DOWNSAMPLES)
-    batch_norm: bool = True
-    zero_init_residual: bool = False
+    name: str = file_name("", "name of the model in the CSV", stands_for=_OPTIONS_NAME)
+    architecture: str = choice("conv", "what a layer is: a 3x3 convolution (conv), or a matrix (dense)", ARCHITECTURES)
+    width: int = number(
+        16, "conv: channels of the first stage; the next have 2 and 4 times as many", least=1, most=4096
+    )
+    widths: list[int] = numbers(
+        [128, 256],
+        "dense: units of each stage; the blocks are divided evenly among the stages",
+        _are_widths,
+        "a list of 1 to 16 whole numbers from 1 to 65,536",
+    )
+    shortcut: str = choice(
+        "A", "A zero-padding (dense: or truncation), B projection where shapes change, C everywhere", SHORTCUTS
+    )
+    downsample: str = choice("stride", "conv: stride, max or average pooling between the stages", DOWNSAMPLES)
+    batch_norm: bool = flag(True, "batch norm after every layer; without it the layers have biases")
+    zero_init_residual: bool = flag(False, "initialise every residual block as the identity")
 
     def __post_init__(self) -> None:
         require_valid(self, "model.")
-        is_list = isinstance(self.widths, list) and all(type(width) is int for width in self.widths)
-        is_inside = is_list and 1 <= len(self.widths) <= 16 and all(1 <= width <= 65536 for width in self.widths)
-        require(is_inside, "model.widths", self.widths, "needs a list of 1 to 16 whole numbers from 1 to 65,536")
         if self.architecture == "dense":
             remedy = "is for conv nets; for dense nets set model.widths=[128,256]"
             require(self.width == 16, "model.width", self.width, remedy)
@@ -101,32 +138,42 @@ class ModelConfig:
 class RecipeConfig:
     """How a net is trained: SGD with momentum and a step schedule. Defaults: He et al. 2015, section 4.2.
 
-    Exactly one of `epochs` and `iterations` is the length. At each of the `milestones`, all fractions of the length
-    (below 1) or all iterations, the rate is multiplied by `gamma`. `warmup_lr` is the rate until an epoch ends with a
-    training error below `warmup_error` percent, for at most `warmup_epochs` epochs, in nets of at least `warmup_depth`
-    layers.
+    Exactly one of `epochs` and `iterations` is the length.
     """
 
-    name: str = file_name("", "use")
-    lr: float = number(0.1, above=0, most=1000)
-    momentum: float = number(0.9, least=0, most=0.9999)
-    weight_decay: float = number(1e-4, least=0, most=1)
-    decay_bias: bool = True
-    decay_bn: bool = True
-    batch_size: int = number(128, least=2, most=65536)
-    epochs: int | None = number(None, least=1, most=10**6)
-    iterations: int | None = number(64_000, least=1, most=10**9)
-    milestones: list[float] = field(default_factory=lambda: [0.5, 0.75])
-    gamma: float = number(0.1, above=0, most=1)
-    warmup_lr: float | None = number(0.01, above=0, most=1000)
-    warmup_error: float = number(80.0, above=0, most=100)
-    warmup_epochs: int = number(10, least=0, most=10**6)
-    warmup_depth: int = number(110, least=1, most=10**9)
-    normalise: str = choice("pixel_mean", ("pixel_mean", "channel", "none"))
-    pad: int = number(4, least=0, most=64)
-    flip: bool = True
-    eval_every: int = number(1, least=1, most=10**6)
-    eval_clean: bool = False
+    name: str = file_name("", "name of the recipe in titles", stands_for=_OPTIONS_NAME)
+    lr: float = number(0.1, "learning rate", above=0, most=1000)
+    momentum: float = number(0.9, "momentum of SGD", least=0, most=0.9999)
+    weight_decay: float = number(1e-4, "L2 penalty of SGD", least=0, most=1)
+    decay_bias: bool = flag(True, "whether weight decay applies to biases too")
+    decay_bn: bool = flag(True, "whether weight decay applies to batch norm's scale and shift too")
+    batch_size: int = number(
+        128, "images per minibatch; the last of an epoch is filled up from the epoch's start", least=2, most=65536
+    )
+    epochs: int | None = number(None, "length in epochs; unsets `recipe.iterations`", least=1, most=10**6)
+    iterations: int | None = number(64_000, "length in minibatches; unsets `recipe.epochs`", least=1, most=10**9)
+    milestones: list[float] = numbers(
+        [0.5, 0.75],
+        "where the rate is multiplied by `recipe.gamma`: fractions of the length, or iterations",
+        _are_milestones,
+        "a rising list, all fractions of the length between 0 and 1 or all whole iterations",
+    )
+    gamma: float = number(0.1, "factor of the rate at each milestone", above=0, most=1)
+    warmup_lr: float | None = number(
+        0.01, "rate until an epoch ends with a training error below `recipe.warmup_error`", above=0, most=1000
+    )
+    warmup_error: float = number(80.0, "training error, percent, that ends the warm-up", above=0, most=100)
+    warmup_epochs: int = number(10, "longest warm-up in epochs", least=0, most=10**6)
+    warmup_depth: int = number(110, "depth from which nets warm up", least=1, most=10**9)
+    normalise: str = choice(
+        "pixel_mean",
+        "subtract each pixel's mean, or each channel's and divide by its standard deviation; of the training split",
+        ("pixel_mean", "channel", "none"),
+    )
+    pad: int = number(4, "padding, pixels, before a random crop drawn for each image", least=0, most=64)
+    flip: bool = flag(True, "horizontal flip, drawn for each image")
+    eval_every: int = number(1, "epochs between tests", least=1, most=10**6)
+    eval_clean: bool = flag(False, "also measure the training set without augmentation")
 
     def __post_init__(self) -> None:
         require_valid(self, "recipe.")
@@ -134,35 +181,71 @@ class RecipeConfig:
         require(len(lengths) > 0, "recipe.epochs", None, "set it or recipe.iterations")
         remedy = f"recipe.epochs={self.epochs} is set too; set one of them to null"
         require(len(lengths) < 2, "recipe.iterations", self.iterations, remedy)
-        points = self.milestones
-        # An interpolation may put another value here than OmegaConf's list of numbers.
-        is_list = isinstance(points, list) and all(isinstance(p, int | float) for p in points)
-        is_rising = is_list and points == sorted(set(points))
-        is_valid = is_rising and (all(0 < p < 1 for p in points) or all(p >= 1 and p % 1 == 0 for p in points))
-        remedy = "needs a rising list, all fractions of the length between 0 and 1 or all whole iterations"
-        require(is_valid, "recipe.milestones", points, remedy)
 
 
 @dataclass
 class RunConfig:
     """One run: one net, one data set, one recipe, one seed."""
 
-    depth: int = 20
-    variant: str = choice("residual", VARIANTS)
-    seed: int = number(0, least=0, most=2**31 - 1)
-    device: str = pattern("auto", "auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", "choose auto, cpu, cuda, cuda:N or mps")
-    precision: str = choice("fp32", ("fp32", "tf32", "bf16"))
-    engine: str = choice("auto", ("auto", "eager", "graph", "compiled"))
-    memory_format: str = choice("auto", ("auto", "channels_last", "contiguous"))
-    native_batch_norm: bool = False
-    runs_per_job: str = pattern("auto", "auto|[1-9]|[12][0-9]|3[0-2]", "needs auto or a whole number from 1 to 32")
-    threads: str = pattern("auto", "auto|[1-9][0-9]{0,2}", "needs auto or a whole number from 1 to 999")
-    gradient_checkpointing: bool = False
-    name: str = file_name("runs", "names a folder below the results:")  # in configs/config.yaml: the data's name
-    results: str = path_name("results")
-    checkpoint_seconds: float = number(60.0, least=0, most=10**9)
-    keep_checkpoint: bool = False
-    keep_weights: str = choice("none", ("none", "last", "all"))
+    depth: int = key(20, "weighted layers", "6n+2 for a conv net, an even number for a dense net")
+    variant: str = choice("residual", "how a block joins its output with its input", VARIANTS)
+    seed: int = number(0, "seed of initialisation, order and augmentation", least=0, most=2**31 - 1)
+    device: str = pattern(
+        "auto",
+        "where the nets are trained; auto is cuda, else cpu",
+        "auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?",
+        "auto, cpu, cuda, cuda:N or mps",
+    )
+    precision: str = choice(
+        "fp32",
+        "arithmetic; tf32 needs CUDA; in bf16 layers and their outputs are bfloat16, all else is float32",
+        ("fp32", "tf32", "bf16"),
+    )
+    engine: str = choice(
+        "auto",
+        "eager (kernel by kernel), graph (the step replayed as a CUDA graph), compiled (blocks by torch.compile, on a "
+        "GPU once for all runs); auto is graph on CUDA, else eager",
+        ("auto", "eager", "graph", "compiled"),
+    )
+    memory_format: str = choice(
+        "auto",
+        "layout of a net's maps; auto is contiguous for fp32 on CUDA, else channels_last",
+        ("auto", "channels_last", "contiguous"),
+    )
+    native_batch_norm: bool = flag(False, "on CUDA, batch norm by PyTorch's own kernels instead of cuDNN's")
+    runs_per_job: str = pattern(
+        "auto",
+        "runs at once; auto: on a CPU one per core, each in a process with one thread; on a GPU up to eight "
+        "interleaved, as memory allows",
+        "auto|[1-9]|[12][0-9]|3[0-2]",
+        "auto or a whole number from 1 to 32",
+    )
+    threads: str = pattern(
+        "auto",
+        "CPU threads of a run; auto: one where several runs train at once, else as many as torch takes, one per core",
+        "auto|[1-9][0-9]{0,2}",
+        "auto or a whole number from 1 to 999",
+    )
+    gradient_checkpointing: bool = flag(
+        False,
+        "recompute a block's activations in the backward pass instead of storing them: less memory, more time, the "
+        "same numbers",
+    )
+    # configs/config.yaml sets it to the data's name.
+    name: str = file_name("runs", "folder of the experiment below `results`", stands_for="the data's name")
+    results: str = path_name("results", "folder of all results")
+    checkpoint_seconds: float = number(
+        60.0,
+        "longest time between checkpoints, seconds; they are written more often where that costs little",
+        least=0,
+        most=10**9,
+    )
+    keep_checkpoint: bool = flag(False, "keep the last checkpoint of a finished run")
+    keep_weights: str = choice(
+        "none",
+        "keep the net's weights after the last or every epoch, `weights/epoch-N.safetensors` in the run's directory",
+        ("none", "last", "all"),
+    )
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)

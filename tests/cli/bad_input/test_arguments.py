@@ -25,7 +25,7 @@ TRAIN = {
     "-x": "No such option: -x; overrides are written key=value, as in depth=20;",
     "data=npz": "data.path=None: data=npz needs data.path=the .npz file",
     "experiment=nope": "experiment=nope: choose one of dense_identity, digits, digits_1202,",
-    "name=/tmp/x": "name='/tmp/x': names a folder below the results: letters, digits, '.',",
+    "name=/tmp/x": "name='/tmp/x': use letters, digits, '.',",
     "depth=8 hydra/launcher=nope": "hydra/launcher=nope: choose one of basic, joblib",
 }
 PLOT = {
