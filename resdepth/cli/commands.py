@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Context, Exit, Option, Typer
 
@@ -12,6 +12,10 @@ from resdepth.cli import probe, show
 from resdepth.cli.signals import exit_on_signals
 from resdepth.errors import ConfigError, one_line
 from resdepth.host import cores
+
+if TYPE_CHECKING:
+    from resdepth.sweep.plan import Plan
+    from resdepth.sweep.preflight import ReadySweep
 
 app = Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -48,35 +52,41 @@ def resdepth(_version: Version = False) -> None:
 def sweep(
     context: Context,
     overrides: Overrides = None,
-    dry_run: Annotated[bool, Option("--dry-run", help="List the runs and their state; train nothing.")] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="List the runs, their state and the time they would take; train nothing.")
+    ] = False,
     quiet: Annotated[bool, Option("--quiet", "-q", help="Print only problems.")] = False,
     restart: Annotated[bool, Option("--restart", help="Start every run over; keep earlier results in .aside.")] = False,
     config_dir: Annotated[Path | None, Option(help="Folder with your own YAML files: data/, recipe/, ...")] = None,
+    cfg: Annotated[
+        str | None,
+        Option("--cfg", "-c", help="Print the first run's configuration: job (YAML), or origin of each value."),
+    ] = None,
 ) -> None:
     """Train a net at every point of the sweep, plain and residual unless variant= is set."""
+    if cfg is not None:
+        print(show.composed(cfg, overrides or [], config_dir, swept=context.info_name == "sweep"), end="")
+        return
     from resdepth.cli import printing
     from resdepth.sweep import processes
     from resdepth.sweep.plan import make_plan
 
     plan = make_plan(overrides or [], config_dir, swept=context.info_name == "sweep", restart=restart)
     if dry_run:
-        printing.print_plan(plan)
+        _report_dry_run(plan)
         return
     is_on_cpu = {run.config.device for run in plan.pending} <= {"auto", "cpu"}
     if len(plan.pending) > 1 and cores() > 1 and is_on_cpu and not plan.uses_external_launcher:
         processes.prepare()  # loads torch while this process does the same
-    from resdepth import device
     from resdepth.cli.progress import open_progress, track_reading
     from resdepth.sweep.launch import launch
-    from resdepth.sweep.preflight import estimate_seconds, preflight
+    from resdepth.sweep.preflight import preflight
 
     ready = preflight(plan)
     if not quiet:
         printing.announce(plan)
         printing.print_concurrency(ready.groups)
-        if (seconds := estimate_seconds(ready)) is not None:
-            used = device.resolve(ready.groups[0].runs[0].config.device)
-            printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
+        _print_estimate(ready)
     with open_progress(plan, quiet=quiet) as make_observer:
         outcomes = launch(ready, make_observer, config_dir)
     if not quiet:
@@ -85,6 +95,32 @@ def sweep(
     warn(f"{run.directory}: failed: {outcome.message}" for run, outcome in failed)
     if failed:
         raise Exit(1)
+
+
+def _report_dry_run(plan: "Plan") -> None:
+    """Print the plan at once, then what takes loading torch: how long it would take. Downloads and trains nothing."""
+    from resdepth.cli import printing
+
+    printing.print_plan(plan)
+    printing.print_missing_data(plan)
+    sys.stdout.flush()
+    if plan.pending:
+        from resdepth.sweep.preflight import unchecked
+
+        try:
+            _print_estimate(unchecked(plan))
+        except ConfigError as error:
+            print(f"On this machine the sweep would not start: {error}")
+
+
+def _print_estimate(ready: "ReadySweep") -> None:
+    from resdepth import device
+    from resdepth.cli import printing
+    from resdepth.sweep.preflight import estimate_seconds
+
+    if (seconds := estimate_seconds(ready)) is not None:
+        used = device.resolve(ready.groups[0].runs[0].config.device)
+        printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
 
 
 @app.command()

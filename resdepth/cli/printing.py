@@ -10,6 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from resdepth.data.sources import missing_megabytes
 from resdepth.errors import ConfigError
 from resdepth.report.comparison import comparisons, last_epochs, rate_sweeps
 from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
@@ -70,6 +71,16 @@ def print_plan(plan: "Plan") -> None:
     _print_table(columns)
     runs = _count(len(plan.runs), "run")
     console().print(f"{runs}, {len(plan.pending)} to train. Nothing was trained.{_format_repeated(plan)}")
+
+
+def print_missing_data(plan: "Plan") -> None:
+    """Print which data sets of the pending runs are not on this machine, and what the sweep does about it."""
+    for data in dict.fromkeys(run.config.data for run in plan.pending):
+        if (megabytes := missing_megabytes(data)) is not None:
+            remedy = f"the sweep downloads it first ({megabytes} MB)"
+            if not data.download:
+                remedy = "data.download=false, so the sweep will fail: set data.root=FOLDER that holds it"
+            console().print(f"data={data.source} is not in {data.root}; {remedy}.")
 
 
 def announce(plan: "Plan") -> None:

@@ -12,6 +12,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from resdepth.config import catalogue
+from resdepth.config.checks import require_choice
 from resdepth.config.keys import EXECUTION_KEYS, Key, described_keys, written
 from resdepth.config.schema import GROUPS
 from resdepth.errors import ConfigError
@@ -42,6 +43,15 @@ def show(
     # All of them are looked up before any is printed: an unknown name leaves standard output empty.
     parts = [_explain(name, config_dir) for name in names or ()] or [_overview(config_dir)]
     print("\n\n".join(parts))
+
+
+def composed(kind: str, overrides: Sequence[str], config_dir: Path | None, *, swept: bool) -> str:
+    """Return the configuration of the first point: its values as YAML (job), or with where each comes from (origin)."""
+    require_choice("--cfg", kind, ("job", "origin"))
+    from resdepth.config.origin import composed_origins, composed_yaml
+
+    compose = composed_yaml if kind == "job" else composed_origins
+    return compose(overrides, config_dir, swept=swept)
 
 
 def keys_as_markdown(config_dir: Path | None = None) -> str:

@@ -56,13 +56,39 @@ def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: b
     `swept=False` ignores the default axes (depth and variant), for a single run.
     Raises ConfigError, one line, for any bad override or value.
     """
-    with initialized_hydra(config_dir) as loader, one_line_errors(loader, overrides):
-        composer = _Composer(loader)
-        # `experiment=null` is the default, but as an override Hydra would look for a file of that name.
-        parsed = [parse(normalise_override(o, loader), loader) for o in overrides if o != "experiment=null"]
+    with _composing(overrides, config_dir) as (composer, parsed):
         hydras = [o for o in parsed if o.is_hydra_override() and not o.key_or_group.startswith("hydra.sweeper.params")]
         points = tuple(map(composer.point, composer.lines(parsed, swept=swept)))
         return ExpandedSweep(points, tuple(str(o.input_line) for o in hydras))
+
+
+class FirstPoint(NamedTuple):
+    """The first point of a sweep, and where its values come from."""
+
+    config: RunConfig
+    points: int  # of the whole sweep
+    choices: dict[str, str]  # group -> option
+    axes: frozenset[str]  # keys that an axis of config.yaml or of the experiment sets
+    given: frozenset[str]  # keys and groups set on the command line
+
+
+def first_point(overrides: Sequence[str], config_dir: Path | None = None, *, swept: bool = True) -> FirstPoint:
+    """Compose the first point of a sweep and say where its values come from. Raises ConfigError."""
+    with _composing(overrides, config_dir) as (composer, parsed):
+        lines = composer.lines(parsed, swept=swept)
+        keys = frozenset(line.partition("=")[0].lstrip("+~") for line in lines[0])
+        given = frozenset(o.key_or_group.removeprefix("hydra.sweeper.params.") for o in parsed)
+        choices = composer.choices(lines[0])
+        return FirstPoint(composer.point(lines[0]).config, len(lines), choices, keys - given, given)
+
+
+@contextmanager
+def _composing(overrides: Sequence[str], config_dir: Path | None) -> "Iterator[tuple[_Composer, list[Override]]]":
+    """Yield a composer and the parsed overrides; errors inside the block become ConfigErrors."""
+    with initialized_hydra(config_dir) as loader, one_line_errors(loader, overrides):
+        # `experiment=null` is the default, but as an override Hydra would look for a file of that name.
+        given = [parse(normalise_override(o, loader), loader) for o in overrides if o != "experiment=null"]
+        yield _Composer(loader), given
 
 
 @contextmanager
@@ -135,7 +161,7 @@ class _Composer:
             # `recipe.epochs=1` replaces the recipe's iterations.
             if length in given and other not in given and given[length].value() is not None:
                 overrides.append(self._parse(f"{other}=null"))
-        base = self._base(tuple(str(o.input_line) for o in overrides if o.key_or_group in GROUPS))
+        base = self._base(_group_lines(overrides))
         config = self._compose(base, [o for o in overrides if o.key_or_group not in GROUPS])
         defaults, implied = self._reference(base.groups)
         here = identity(config)
@@ -146,6 +172,10 @@ class _Composer:
         if config.name == config.data.name:
             skipped.add("data")
         return Point(config, tuple(pair for pair in found if pair[0] not in skipped))
+
+    def choices(self, line: list[str]) -> dict[str, str]:
+        """Return the option of every group at one point."""
+        return self._base(_group_lines([self._parse(text) for text in line])).choices
 
     def _compose(self, base: _Base, values: list[Override]) -> RunConfig:
         """Set the values of a point; raises Hydra's, OmegaConf's and the schema's errors."""
@@ -193,6 +223,10 @@ class _Composer:
         if base.choices["experiment"]:
             return identity(tree), self._base((f"experiment={base.choices['experiment']}",)).choices
         return identity(tree), {**self._base(()).choices, "recipe": base.choices["data"]}
+
+
+def _group_lines(overrides: Sequence[Override]) -> tuple[str, ...]:
+    return tuple(str(o.input_line) for o in overrides if o.key_or_group in GROUPS)
 
 
 def _is_plain(override: Override) -> bool:

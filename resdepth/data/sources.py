@@ -30,6 +30,13 @@ _SHAPES = {
     "fashion_mnist": Shape(1, 28, 28, 10, 60_000),
 }
 _TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
+# The last file below `data.root` that torchvision unpacks, and the size of the download, MB.
+_DOWNLOADS = {
+    "cifar10": ("cifar-10-batches-py/test_batch", 170),
+    "cifar100": ("cifar-100-python/test", 169),
+    "mnist": ("MNIST/raw/t10k-labels-idx1-ubyte", 12),
+    "fashion_mnist": ("FashionMNIST/raw/t10k-labels-idx1-ubyte", 31),
+}
 _loaded: dict[DataConfig, Dataset] = {}
 
 
@@ -85,6 +92,14 @@ def published_classes(source: str) -> int | None:
     """Return the number of classes of a published data set, None for another source."""
     known = _SHAPES.get(source)
     return known.classes if known else None
+
+
+def missing_megabytes(config: DataConfig) -> int | None:
+    """Return the size of the download, MB, of a published data set that is not in `data.root`; else None."""
+    if config.source not in _DOWNLOADS:
+        return None
+    file, megabytes = _DOWNLOADS[config.source]
+    return None if (expand_path("data.root", config.root) / file).is_file() else megabytes
 
 
 def _require_subset(config: DataConfig, classes: int, images: int) -> None:

@@ -68,6 +68,13 @@ def require_devices(runs: Sequence[RunSpec]) -> None:
         engine.choose(engine_name, device)
 
 
+def unchecked(plan: Plan) -> ReadySweep:
+    """Group a plan's runs without loading data or writing anything, for an estimate. Raises ConfigError."""
+    if not plan.uses_external_launcher:
+        require_devices(plan.pending)
+    return ReadySweep(plan, make_groups(plan))
+
+
 def _require_writable(folder: Path) -> None:
     """Raises ConfigError where no file can be created in an experiment's folder or beside it."""
     place = folder

@@ -57,6 +57,31 @@ def test_a_dry_run_lists_the_runs_and_does_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dry_run_says_how_long_it_would_take_and_which_data_are_missing(tmp_path):
+    words = ("sweep", "depth=8", "data=mnist", "device=cpu", f"data.root={tmp_path}/none", "--dry-run")
+    *_, missing, estimate = forked_command(*words, cwd=tmp_path).stdout.splitlines()
+    assert missing == f"data=mnist is not in {tmp_path}/none; the sweep downloads it first (12 MB)."
+    assert re.match(r"About \d+ (s|min|h \d+ min) on ", estimate)
+    assert not list(tmp_path.iterdir())
+    never = forked_command(*words, "data.download=false", cwd=tmp_path)
+    assert "data.download=false, so the sweep will fail: set data.root=FOLDER that holds it." in never.stdout
+
+
+def test_a_dry_run_of_a_sweep_for_another_machine_says_so(tmp_path):
+    done = forked_command("sweep", "depth=8", "device=cuda:99", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1].startswith("On this machine the sweep would not start: device=cuda:99: ")
+
+
+@pytest.mark.parametrize(("kind", "line"), [("job", "  momentum: 0.8"), ("origin", "recipe.momentum")])
+def test_the_composed_configuration_is_printed_and_nothing_trained(tmp_path, kind, line):
+    done = forked_command("sweep", "recipe.momentum=0.8", "--cfg", kind, cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("# The first of 6 points of the sweep.\n")
+    assert f"\n{line}" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 def test_train_makes_one_run(tmp_path):
     done = forked_command("train", "depth=8", "variant=plain", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -61,3 +61,20 @@ def test_cifar10_is_downloaded_checked_and_read(tmp_path, monkeypatch):
     assert np.array_equal(data.train.images[:20], first["data"].reshape(20, 3, 32, 32))
     assert data.train.labels[:20].tolist() == first["labels"]
     assert data.test.images.shape == (20, 3, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "mnist", "fashion_mnist"])
+def test_a_data_set_is_missing_until_torchvisions_last_file_is_there(tmp_path, name):
+    from torchvision import datasets
+
+    kind = getattr(datasets, sources._TORCHVISION[name])
+    config = DataConfig(source=name, root=str(tmp_path))
+    assert sources.missing_megabytes(config) > 10
+    if hasattr(kind, "base_folder"):
+        last = tmp_path / kind.base_folder / kind.test_list[-1][0]
+    else:
+        last = tmp_path / kind.__name__ / "raw" / kind.resources[-1][0].removesuffix(".gz")
+    last.parent.mkdir(parents=True)
+    last.touch()
+    assert sources.missing_megabytes(config) is None
+    assert sources.missing_megabytes(DataConfig()) is None
