@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from resdepth.sweep.plan import Plan
     from resdepth.sweep.preflight import ReadySweep
 
-app = Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 _KEYS = """Overrides use Hydra's syntax, key=value; a,b,c or range(a,b,step) sweeps over values:
 
@@ -27,7 +32,7 @@ _KEYS = """Overrides use Hydra's syntax, key=value; a,b,c or range(a,b,step) swe
     model.width= .shortcut=A|B|C .downsample=stride|max|avg .batch_norm= .zero_init_residual=\n
     experiment=NAME    results=FOLDER
 
-The README explains every key."""
+resdepth show lists what there is to choose from; resdepth show keys explains every key."""
 
 
 def _print_version(is_asked: bool) -> None:
@@ -36,8 +41,16 @@ def _print_version(is_asked: bool) -> None:
         raise Exit
 
 
-Overrides = Annotated[list[str] | None, Argument(metavar="[KEY=VALUE]...", help="Hydra overrides.")]
-Results = Annotated[Path, Argument(help="Folder with results.")]
+Overrides = Annotated[
+    list[str] | None,
+    Argument(metavar="[KEY=VALUE]...", help="Hydra overrides.", autocompletion=show.complete_override),
+]
+Results = Annotated[Path, Argument(help="Folder with results.", autocompletion=show.complete_folder)]
+Cfg = Annotated[
+    str | None, Option("--cfg", "-c", help="Print the first run's configuration: job (YAML), or origin of each value.")
+]
+Jobs = Annotated[str | None, Option("--jobs", "-j", metavar="N", help="Runs at once: short for runs_per_job=N.")]
+Multirun = Annotated[bool, Option("--multirun", "-m", help="Accepted as in Hydra; a sweep always is one.")]
 Version = Annotated[bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
 
 
@@ -58,20 +71,21 @@ def sweep(
     quiet: Annotated[bool, Option("--quiet", "-q", help="Print only problems.")] = False,
     restart: Annotated[bool, Option("--restart", help="Start every run over; keep earlier results in .aside.")] = False,
     config_dir: Annotated[Path | None, Option(help="Folder with your own YAML files: data/, recipe/, ...")] = None,
-    cfg: Annotated[
-        str | None,
-        Option("--cfg", "-c", help="Print the first run's configuration: job (YAML), or origin of each value."),
-    ] = None,
+    cfg: Cfg = None,
+    jobs: Jobs = None,
+    multirun: Multirun = False,
 ) -> None:
     """Train a net at every point of the sweep, plain and residual unless variant= is set."""
+    swept = context.info_name == "sweep"
+    overrides = _with_options(overrides or [], jobs, is_one_run=not swept and multirun)
     if cfg is not None:
-        print(show.composed(cfg, overrides or [], config_dir, swept=context.info_name == "sweep"), end="")
+        print(show.composed(cfg, overrides, config_dir, swept=swept), end="")
         return
     from resdepth.cli import printing
     from resdepth.sweep import processes
     from resdepth.sweep.plan import make_plan
 
-    plan = make_plan(overrides or [], config_dir, swept=context.info_name == "sweep", restart=restart)
+    plan = make_plan(overrides, config_dir, swept=swept, restart=restart)
     if dry_run:
         _report_dry_run(plan)
         return
@@ -95,6 +109,17 @@ def sweep(
     warn(f"{run.directory}: failed: {outcome.message}" for run, outcome in failed)
     if failed:
         raise Exit(1)
+
+
+def _with_options(overrides: list[str], jobs: str | None, *, is_one_run: bool) -> list[str]:
+    """Return the overrides with that of --jobs. Raises ConfigError for options that contradict them or the command."""
+    if is_one_run:
+        raise ConfigError("--multirun", "true", "train makes one run; use resdepth sweep")
+    if jobs is None:
+        return overrides
+    if any(o.lstrip("+").startswith("runs_per_job=") for o in overrides):
+        raise ConfigError("--jobs", jobs, "is short for runs_per_job=N; set only one of the two")
+    return [*overrides, f"runs_per_job={jobs}"]
 
 
 def _report_dry_run(plan: "Plan") -> None:

@@ -14,6 +14,17 @@ _TRACEBACK = "RESDEPTH_TRACEBACK"  # environment variable: raise unexpected erro
 # What Typer says of an option's value that is not a number, and what is said here.
 _NUMBER = re.compile(r"unable to parse string as an? (integer|number)")
 _NUMBERS = {"integer": "whole number", "number": "number"}
+# Options of Hydra's own command line that this program has no use for, and what to do instead.
+_HYDRAS = {
+    "--config-name": "the configuration is config.yaml; choose with experiment=NAME or GROUP=NAME (resdepth show)",
+    "--config-path": "add YAML files of your own with --config-dir DIR",
+    "--info": "--cfg origin prints every value and where it comes from; resdepth show lists the options",
+    "--hydra-help": "resdepth sweep --help and resdepth show explain what can be set",
+    "--resolve": "--cfg prints values with their interpolations resolved; leave it out",
+    "--package": "--cfg prints the whole configuration; leave it out",
+    "--run": "resdepth train makes one run",
+    "--shell-completion": "use --install-completion",
+}
 
 
 def main() -> None:
@@ -21,6 +32,7 @@ def main() -> None:
     # sys.stdout is None where Python was started with it closed.
     before = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     output = sys.stdout = TolerantStdout(before)
+    _complete_after_equals()
     try:
         code = app(prog_name="resdepth", standalone_mode=False) or 0
     except Exception as error:
@@ -44,6 +56,8 @@ def _describe_error(error: Exception) -> tuple[str, int]:
         line = " ".join(error.format_message().split()).rstrip(".")
         if (number := _NUMBER.search(line)) is not None:
             return f"{_option_given(error.param.opts)}: needs a {_NUMBERS[number[1]]}", 2  # type: ignore[attr-defined]
+        if (name := getattr(error, "option_name", "")) in _HYDRAS:
+            return f"{name} is not an option of this command: {_HYDRAS[name]}", 2
         hint = "; overrides are written key=value, as in depth=20" if "No such option" in line else ""
         context = getattr(error, "ctx", None)
         return f"{line}{hint}; see {context.command_path if context else 'resdepth'} --help", 2
@@ -53,6 +67,13 @@ def _describe_error(error: Exception) -> tuple[str, int]:
         raise error
     line = " ".join(str(error).split())
     return f"{type(error).__name__}: {line}; set {_TRACEBACK}=1 to get the traceback for a bug report", 1
+
+
+def _complete_after_equals() -> None:
+    """Let the shell's completion begin after `=`: for `data=` bash names `=` as the word to complete, not the next."""
+    words, index = os.environ.get("COMP_WORDS", "").split("\n"), os.environ.get("COMP_CWORD", "")
+    if index.isdigit() and words[int(index) : int(index) + 1] == ["="]:
+        os.environ["COMP_CWORD"] = str(int(index) + 1)
 
 
 def _option_given(names: Sequence[str]) -> str:

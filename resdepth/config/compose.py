@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from resdepth.config.catalogue import config_folder, require_config_dir
 from resdepth.config.hydra_errors import one_line_errors, unknown_key
 from resdepth.config.keys import flatten, identity, known_keys
-from resdepth.config.overrides import normalise_override, parse, require_bounded_axes
+from resdepth.config.overrides import normalise_override, parse, require_bounded_axes, require_values
 from resdepth.config.schema import GROUPS, DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError
 
@@ -87,6 +87,7 @@ def _composing(overrides: Sequence[str], config_dir: Path | None) -> "Iterator[t
     """Yield a composer and the parsed overrides; errors inside the block become ConfigErrors."""
     with initialized_hydra(config_dir) as loader, one_line_errors(loader, overrides):
         # `experiment=null` is the default, but as an override Hydra would look for a file of that name.
+        require_values(overrides)
         given = [parse(normalise_override(o, loader), loader) for o in overrides if o != "experiment=null"]
         yield _Composer(loader), given
 

@@ -14,6 +14,32 @@ from resdepth.config.keys import described_keys, flatten, known_keys
 from resdepth.config.schema import GROUPS, RunConfig
 from resdepth.errors import ConfigError
 
+# Keys of other programs, and the key or the reason here.
+_ALIASES = {
+    **dict.fromkeys(("learning_rate", "rate"), "recipe.lr"),
+    **dict.fromkeys(("layers", "n_layers", "num_layers"), "depth"),
+    **dict.fromkeys(("max_epochs", "num_epochs", "n_epochs"), "recipe.epochs"),
+    **dict.fromkeys(("steps", "max_steps"), "recipe.iterations"),
+    **dict.fromkeys(("jobs", "n_jobs", "num_workers", "workers"), "runs_per_job"),
+    **dict.fromkeys(("batch", "bs"), "recipe.batch_size"),
+    **dict.fromkeys(("wd", "l2"), "recipe.weight_decay"),
+    **dict.fromkeys(("out", "output", "output_dir"), "results"),
+    **dict.fromkeys(("gpu", "gpus", "accelerator"), "device"),
+    "dataset": "data",
+}
+_SGD = "nets are trained by SGD with momentum, as in the paper; set recipe.lr, recipe.momentum or recipe.weight_decay"
+_SCHEDULE = "the rate is multiplied by recipe.gamma at each of recipe.milestones; set those"
+_REASONS = {
+    **dict.fromkeys(("optimizer", "optimiser", "optim", "nesterov", "betas"), _SGD),
+    **dict.fromkeys(("scheduler", "lr_scheduler", "lr_schedule", "schedule"), _SCHEDULE),
+    "dropout": "the paper's nets have no dropout; recipe.weight_decay regularises",
+}
+# Launchers that are plugins of Hydra: the package, and the extra of this program that installs it.
+_LAUNCHERS = {
+    "joblib": ("hydra-joblib-launcher", "joblib"),
+    **dict.fromkeys(("submitit_slurm", "submitit_local"), ("hydra-submitit-launcher", "slurm")),
+    **dict.fromkeys(("ray", "ray_aws"), ("hydra-ray-launcher", "ray")),
+}
 _HELP = "resdepth sweep --help shows how overrides are written"
 _TYPES = {int: "a whole number", float: "a number"}
 
@@ -24,7 +50,7 @@ def one_line_errors(loader: ConfigLoader, overrides: Sequence[str]) -> Iterator[
     try:
         yield
     except MissingConfigException as error:
-        raise _missing_option(loader, error) from error
+        raise _missing_option(loader, error, overrides) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise _convert(error, overrides) from error
     except yaml.YAMLError as error:
@@ -40,8 +66,12 @@ def unknown_key(key: str) -> str:
     """Return the remedy for a key that the schema lacks."""
     if key.startswith("hydra."):
         return "Hydra has no such key; the keys of hydra.launcher come with hydra/launcher=NAME"
+    last = key.rpartition(".")[2]
+    if last in _REASONS:
+        return f"no such key; {_REASONS[last]}"
     names = [*known_keys(), *GROUPS]
-    close = difflib.get_close_matches(key, names, n=1) or [n for n in names if n.rpartition(".")[2] == key][:1]
+    close = [_ALIASES[last]] if last in _ALIASES else []
+    close = close or difflib.get_close_matches(key, names, n=1) or [n for n in names if n.rpartition(".")[2] == key][:1]
     return f"no such key; did you mean {close[0]}?" if close else "no such key; resdepth show keys lists them"
 
 
@@ -61,14 +91,21 @@ def _required_type(key: str) -> str:
     return f"needs {number}{' ' if is_range else ': '}{values}" if number else f"needs {values}"
 
 
-def _missing_option(loader: ConfigLoader, error: MissingConfigException) -> ConfigError:
+def _missing_option(loader: ConfigLoader, error: MissingConfigException, overrides: Sequence[str]) -> ConfigError:
     file = error.missing_cfg_file or "config"
     group = next((g for g in GROUPS if file.startswith(f"{g}/")), file.rpartition("/")[0])
     option = file.removeprefix(f"{group}/")
     options = ", ".join(loader.get_group_options(group)) if group else ""
+    if group == "hydra/launcher" and option in _LAUNCHERS:
+        package, extra = _LAUNCHERS[option]
+        remedy = f"this launcher is not installed; pip install {package} (or resdepth[{extra}])"
+        return ConfigError(group, option, remedy)
     remedy = f"choose one of {options}" if options else "no such option; --config-dir DIR adds YAML files of your own"
-    if group == "recipe":
-        remedy += f"; or, where data={option} has no recipe of its own, set recipe=NAME"
+    given = {part: value for part, _, value in (o.lstrip("+").partition("=") for o in overrides)}
+    if group == "recipe" and "recipe" not in given and option in given.get("data", "").split(","):
+        remedy = f"data={option} has no recipe of its own; set recipe=NAME, one of {options}"
+    elif group == "recipe" and option in ("adam", "adamw", "sgd"):
+        remedy += f"; {_SGD}"
     return ConfigError(group, option, remedy)
 
 

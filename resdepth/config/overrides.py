@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException, OverrideParseException
 
+from resdepth.config.catalogue import option_files
 from resdepth.config.keys import COMPUTED_KEYS, known_keys
 from resdepth.config.schema import GROUPS
 from resdepth.errors import ConfigError
@@ -79,6 +80,18 @@ def normalise_override(line: str, loader: ConfigLoader) -> str:
             escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), value)
             return f"{key}='{escaped}'"
     return bare if key in known_keys() or key in GROUPS else line
+
+
+def require_values(lines: Sequence[str]) -> None:
+    """Reject a word without `=`, as in `depth 20`. Raises ConfigError, which names the override that is meant."""
+    for i, word in enumerate(lines):
+        following = "".join(lines[i + 1 : i + 2])
+        if word in known_keys() or word in GROUPS:
+            value = following if following and "=" not in following else "VALUE"
+            raise ConfigError(word, "", f"{word!r} has no value; write {word}={value}")
+        groups = [group for group in reversed(GROUPS) if word in option_files(group)]
+        if groups:
+            raise ConfigError(groups[0], "", f"{word!r} is not KEY=VALUE; did you mean {groups[0]}={word}?")
 
 
 def require_bounded_axes(parsed: Sequence[Override]) -> None:

@@ -1,6 +1,7 @@
 """The commands: what each prints, writes and returns."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -45,6 +46,25 @@ def test_help_starts_fast_and_without_the_heavy_libraries():
     assert done.stdout.strip() == "[]"
     # Processor time, which other work on the machine lengthens little.
     assert min(times) < 0.4
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("sweep",), ("train",), ("plot",), ("summary",), ("bench",), ("show",), ("probe",), ("probe", "grow")]
+)
+def test_h_prints_the_help(words):
+    assert forked_command(*words, "-h").stdout == forked_command(*words, "--help").stdout
+    assert forked_command(*words, "-h").stdout.startswith(f"Usage: {' '.join(['resdepth', *words])} ")
+
+
+def test_the_bare_command_prints_the_help():
+    assert forked_command().stdout == forked_command("--help").stdout
+
+
+def test_jobs_is_runs_per_job_and_multirun_is_a_sweep(tmp_path):
+    words = ("sweep", "depth=8", "--multirun", "-j", "2", "--cfg", "job")
+    said = forked_command(*words, cwd=tmp_path)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "\nruns_per_job: '2'\n" in said.stdout
 
 
 def test_a_dry_run_lists_the_runs_and_does_nothing(tmp_path):

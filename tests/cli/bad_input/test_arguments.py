@@ -14,8 +14,24 @@ SWEEP = {
     "-q depth=21": "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26",
     "--restart depth=21": "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26",
     "--format png": "No such option: --format; overrides are written key=value, as in",
+    "--cfg hydra": "--cfg=hydra: choose one of job, origin",
+    "--cfg job depth=21": "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26",
+    "--cfg": "Option '--cfg' requires an argument; see resdepth --help",
+    "--jobs 33": "runs_per_job='33': needs auto or a whole number from 1 to 32",
+    "-j x": "runs_per_job='x': needs auto or a whole number from 1 to 32",
+    "-j 2 runs_per_job=3": "--jobs=2: is short for runs_per_job=N; set only one of the two",
+    "-m depth=21": "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26",
+    "--config-name x": "--config-name is not an option of this command: the configuration is config.yaml;",
+    "--config-path=x": "--config-path is not an option of this command: add YAML files of your own with --config-dir",
+    "--info defaults": "--info is not an option of this command: --cfg origin prints every value",
+    "--hydra-help": "--hydra-help is not an option of this command: resdepth sweep --help and resdepth show",
+    "--cfg job --resolve": "--resolve is not an option of this command: --cfg prints values with their",
+    "--cfg job --package x": "--package is not an option of this command: --cfg prints the whole configuration",
+    "--run": "--run is not an option of this command: resdepth train makes one run",
+    "--shell-completion": "--shell-completion is not an option of this command: use --install-completion",
 }
 TRAIN = {
+    "--multirun": "--multirun=true: train makes one run; use resdepth sweep",
     "depth=20,56": "train=2: makes one run",
     "seed=0,1": "train=2: makes one run, and these overrides make several; use resdepth",
     "variant=plain,residual": "train=2: makes one run, and these overrides make several; use resdepth",
@@ -78,7 +94,19 @@ NO_COMMAND = {
 }
 
 
-TABLES = {"sweep": SWEEP, "train": TRAIN, "plot": PLOT, "summary": SUMMARY, "": NO_COMMAND}
+SHOW = {
+    "nope": "show=nope: there is no such key or option; resdepth show lists what there is",
+    "recipe.lrr": "show=recipe.lrr: there is no such key or option; did you mean recipe.lr?",
+    "digitz": "show=digitz: there is no such key or option; did you mean digits?",
+    "experiment=digit": "experiment=digit: choose one of dense_identity, digits, digits_1202,",
+    "data digitz": "show=digitz: there is no such key or option; did you mean digits?",
+    "--config-dir nowhere": "--config-dir=nowhere: is not a folder",
+    ("",): "show=: there is no such key or option; resdepth show lists what there is",
+    "a\x00b": "show=a\\x00b: there is no such key or option; resdepth show lists",
+}
+
+
+TABLES = {"show": SHOW, "sweep": SWEEP, "train": TRAIN, "plot": PLOT, "summary": SUMMARY, "": NO_COMMAND}
 
 
 @cases(*(row for command, table in TABLES.items() for row in in_table(command, table)))

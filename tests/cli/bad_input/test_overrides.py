@@ -4,7 +4,13 @@ from support.bad_input import cases, in_table
 
 # Overrides -> the beginning of the line. A tuple where a word holds white space or nothing.
 GRAMMAR = {
-    "depth": "depth=: cannot be read as an override; write key=value",
+    "depth": "depth=: 'depth' has no value; write depth=VALUE",
+    "depth 20": "depth=: 'depth' has no value; write depth=20",
+    "depth 20,56": "depth=: 'depth' has no value; write depth=20,56",
+    "recipe.lr seed=1": "recipe.lr=: 'recipe.lr' has no value; write recipe.lr=VALUE",
+    "data mnist": "data=: 'data' has no value; write data=mnist",
+    "digits": "experiment=: 'digits' is not KEY=VALUE; did you mean experiment=digits?",
+    "short": "recipe=: 'short' is not KEY=VALUE; did you mean recipe=short?",
     ("name=a\nb",): "name=a\\nb: cannot be read as an override; write key=value, and quote",
     "name=a\x00b": "name=a\\x00b: cannot be read as an override; write key=value, and quote",
     "name=\x1b[31m": "name=\\x1b[31m: cannot be read as an override; write key=value, and",
@@ -59,6 +65,12 @@ GRAMMAR = {
 KEYS = {
     "depht=20": "depht=20: no such key; did you mean depth?",
     "depht=20,32": "depht=20,32: no such key; did you mean depth?",
+    "recipe.optimizer=adam": "recipe.optimizer=adam: no such key; nets are trained by SGD with momentum, as in the",
+    "optimizer=adam": "optimizer=adam: no such key; nets are trained by SGD with momentum, as in the paper;",
+    "recipe.scheduler=cosine": "recipe.scheduler=cosine: no such key; the rate is multiplied by recipe.gamma at",
+    "recipe.dropout=0.1": "recipe.dropout=0.1: no such key; the paper's nets have no dropout;",
+    "learning_rate=0.1": "learning_rate=0.1: no such key; did you mean recipe.lr?",
+    "n_jobs=2": "n_jobs=2: no such key; did you mean runs_per_job?",
     "lr=0.1": "lr=0.1: no such key; did you mean recipe.lr?",
     "+recipe.foo=1": "recipe.foo=1: no such key",
     "modle=conv": "modle=conv: no such key; did you mean model?",
@@ -83,6 +95,7 @@ KEYS = {
 GROUPS = {
     "data=nope": "data=nope: choose one of cifar10",
     "recipe=nope": "recipe=nope: choose one of",
+    "recipe=adam": "recipe=adam: choose one of cifar10, cifar100, digits, fashion_mnist, folder, mnist, npz, short; ",
     "experiment=nope": "experiment=nope: choose one of dense_identity",
     "experiment=digits,digits_rates": "experiment=digits,digits_rates: one experiment at a time; name=... and",
     "experiment=../../etc/passwd": "experiment=../../etc/passwd: choose one of dense_identity, digits,",
@@ -139,6 +152,8 @@ INTERPOLATIONS = {
     "experiment=${oc.select:seed}": "overrides=experiment=${oc.select:seed}: Hydra cannot use this (",
 }
 HYDRA = {
+    "hydra/launcher=submitit_slurm": "hydra/launcher=submitit_slurm: this launcher is not installed; pip install hydra",
+    "hydra/launcher=ray": "hydra/launcher=ray: this launcher is not installed; pip install hydra-ray-launcher (or",
     "hydra/launcher=nope": "hydra/launcher=nope: choose one of basic",
     "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs=2: Hydra has no such key; the keys of",
     "~hydra.sweeper.params.foo": "overrides=~hydra.sweeper.params.foo: Could not delete from config.",
