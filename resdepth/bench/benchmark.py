@@ -41,7 +41,7 @@ def bench_steps(
     baseline: bool,
     minutes: float | None = None,
 ) -> Path:
-    """Measure a training step at every point, so many runs at once; `report` receives lines. Returns the folder.
+    """Measure a training step at every point, alone and several at once; `report` receives lines. Returns its folder.
 
     The most informative comes first; what is left out when `minutes` are over is reported.
     """

@@ -192,7 +192,7 @@ def summary(
 @exit_on_signals(continues=False)
 def bench(
     overrides: Overrides = None,
-    at_once: Annotated[str, Option(help="Numbers of concurrent runs, such as 1,2,4.")] = "1",
+    at_once: Annotated[str, Option(help="Numbers of runs at once: 1,2,4 measures 1, 2 and 4 runs at once.")] = "1",
     baseline: Annotated[bool, Option("--usual/--no-usual", help="Also measure the usual DataLoader loop.")] = True,
     minutes: Annotated[
         float | None, Option(help="Start no measurement after this many minutes; the most informative come first.")

@@ -66,7 +66,7 @@ def _describe_error(error: Exception) -> tuple[str, int]:
     if _TRACEBACK in os.environ:
         raise error
     line = " ".join(str(error).split())
-    return f"{type(error).__name__}: {line}; set {_TRACEBACK}=1 to get the traceback for a bug report", 1
+    return f"{type(error).__name__}: {line}; to report an unexpected error, set {_TRACEBACK}=1", 1
 
 
 def _complete_after_equals() -> None:

@@ -120,10 +120,12 @@ def print_concurrency(groups: "Sequence[Group]") -> None:
     """Print how many runs train at once where the free memory of the device allows fewer than usual."""
     for wanted, fitting, concurrency in dict.fromkeys((g.wanted, g.fitting, g.concurrency) for g in groups):
         if concurrency < wanted:
-            console().print(f"{_count(concurrency, 'run')} at once instead of {wanted}: the free memory holds no more.")
+            console().print(
+                f"{_count(concurrency, 'run')} at once instead of {wanted}: the free memory is too small for more."
+            )
         elif fitting < wanted:
             remedy = f"runs_per_job={wanted}: the free memory is expected to hold {fitting}"
-            console().print(f"{remedy}; a run that does not get memory fails, the others go on.")
+            console().print(f"{remedy}; a run that gets no memory fails, the others continue.")
 
 
 def print_results(plan: "Plan", track: Track = iter) -> list[str]:
@@ -151,7 +153,7 @@ def print_results(plan: "Plan", track: Track = iter) -> list[str]:
 def print_summary(root: Path, csv: Path | None, track: Track = iter) -> list[str]:
     """Print the summary of every experiment below `root` and write it to `csv`; return a line per unreadable file."""
     rows, problems = read_results(root, track)
-    require_rows(rows, root, problems, "sum up")
+    require_rows(rows, root, problems)
     table = pd.concat([summarise(comparison) for comparison in comparisons(rows)])
     if csv is not None:
         try:

@@ -52,9 +52,9 @@ def _require_settable(override: Override, value: str, loader: ConfigLoader) -> N
         raise ConfigError(key, value, f"choose one of {', '.join(loader.get_group_options(key))}")
     if override.is_hydra_override() and ("_target_" in key or not key.startswith(_HYDRA_KEYS)):
         settable = "hydra/launcher=NAME, hydra.launcher.KEY and hydra.sweeper.params.KEY"
-        raise ConfigError(key, value, f"cannot be set for a sweep; {settable} can")
+        raise ConfigError(key, value, f"cannot be changed here; you can set {settable}")
     if override.is_hydra_override() and is_axis:
-        raise ConfigError(key, value, "a key of Hydra's own cannot be an axis; give one value, a list in quotes")
+        raise ConfigError(key, value, "Hydra's own keys cannot be swept; give one value, and quote a list")
     if key in COMPUTED_KEYS:
         raise ConfigError(key, value, "is computed by the program from the data's content; leave it out")
 
@@ -102,7 +102,7 @@ def require_bounded_axes(parsed: Sequence[Override]) -> None:
         if not override.is_discrete_sweep():
             raise ConfigError(field, value, "is not a list of values; use a,b,c or range(from,to,step) or choice(a,b)")
         if field.lstrip("+") == "experiment":
-            raise ConfigError(field, value, "one experiment at a time; name=... and its axes can be overridden")
+            raise ConfigError(field, value, "choose one experiment; its axes and keys can be overridden")
         lengths[field] = _count_values(override, field, value)
         if not lengths[field]:
             raise ConfigError(field, value, "the axis is empty; give it at least one value")

@@ -72,14 +72,14 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.source in USER_SOURCES:
-            what = "the .npz file" if self.source == "npz" else "the folder that holds train/ and test/"
+            what = "FILE.npz" if self.source == "npz" else "FOLDER, with a folder of images for each class"
             require(bool(self.path), "data.path", self.path, f"data={self.source} needs data.path={what}")
         else:
-            remedy = "only data=npz and data=folder read it; choose one of them"
+            remedy = "is used only with data=npz or data=folder; choose one of them, or leave it out"
             require(self.path is None, "data.path", self.path, remedy)
         require_valid(self, "data.")
         if self.source != "folder":
-            require(self.size is None, "data.size", self.size, "only data=folder is resized; leave it out")
+            require(self.size is None, "data.size", self.size, "only data=folder resizes images; leave it out")
 
 
 @dataclass
@@ -156,7 +156,7 @@ class RecipeConfig:
         [0.5, 0.75],
         "where the rate is multiplied by `recipe.gamma`: fractions of the length, or iterations",
         _are_milestones,
-        "a rising list, all fractions of the length between 0 and 1 or all whole iterations",
+        "an increasing list, all fractions of the length between 0 and 1 or all whole iterations",
     )
     gamma: float = number(0.1, "factor of the rate at each milestone", above=0, most=1)
     warmup_lr: float | None = number(
@@ -178,8 +178,8 @@ class RecipeConfig:
     def __post_init__(self) -> None:
         require_valid(self, "recipe.")
         lengths = [length for length in (self.epochs, self.iterations) if length is not None]
-        require(len(lengths) > 0, "recipe.epochs", None, "set it or recipe.iterations")
-        remedy = f"recipe.epochs={self.epochs} is set too; set one of them to null"
+        require(len(lengths) > 0, "recipe.epochs", None, "set recipe.epochs or recipe.iterations")
+        remedy = f"recipe.epochs is {self.epochs}; set only one of recipe.epochs and recipe.iterations"
         require(len(lengths) < 2, "recipe.iterations", self.iterations, remedy)
 
 
@@ -252,9 +252,19 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         self.model.require_depth(self.depth)
-        require(self.depth <= _MAX_DEPTH, "depth", self.depth, f"no device holds that net; at most {_MAX_DEPTH}")
+        require(
+            self.depth <= _MAX_DEPTH,
+            "depth",
+            self.depth,
+            f"no device has the memory for that net; at most {_MAX_DEPTH:,}",
+        )
         require_valid(self)
-        require(self.name != PUBLISHED, "name", self.name, "is the folder of the results that came with the program")
+        require(
+            self.name != PUBLISHED,
+            "name",
+            self.name,
+            "is reserved for the results that come with the program; choose another name",
+        )
 
     @property
     def shortcut(self) -> str:

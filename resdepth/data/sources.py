@@ -105,9 +105,9 @@ def missing_megabytes(config: DataConfig) -> int | None:
 def _require_subset(config: DataConfig, classes: int, images: int) -> None:
     """Raises DataError for a `limit` or `validation` that the data set cannot give."""
     if config.limit is not None and config.limit < classes:
-        raise DataError("data.limit", config.limit, f"leaves a class without an image; at least {classes}")
+        raise DataError("data.limit", config.limit, f"leaves a class without an image; use at least {classes}")
     if config.validation and config.validation > images - 2:
-        remedy = f"leaves fewer than 2 training images; at most {images - 2}"
+        remedy = f"leaves fewer than 2 training images; use at most {images - 2}"
         raise DataError("data.validation", config.validation, remedy)
 
 
@@ -162,7 +162,7 @@ def _torchvision(config: DataConfig) -> Dataset:
                     archive.with_suffix("").unlink(missing_ok=True)
         first = " ".join(str(error).split()).rstrip(".")[:160] or type(error).__name__
         remedy = "connect to the internet, set data.root=FOLDER that holds it, or use data=npz or data=digits"
-        problem = f"is not in {root} and cannot be downloaded ({first})"
+        problem = f"not found in {root}, and the download failed ({first})"
         raise DataError("data", config.source, f"{problem}; {remedy}") from error
     train, test = (Split(as_nchw(np.asarray(p.data)), np.asarray(p.targets, dtype=np.int64)) for p in parts)
     return Dataset(train, test, classes=_SHAPES[config.source].classes)

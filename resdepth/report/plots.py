@@ -17,7 +17,7 @@ def plot(
     folders while they are read. Raises ConfigError if there is nothing to draw or a figure cannot be written.
     """
     table, problems = read_results(root, track)
-    require_rows(table, root, problems, "plot")
+    require_rows(table, root, problems)
     files: list[Path] = []
     for experiment, name, figure in draw(table, metric, x):
         folder = out or experiment_folder(root, experiment) / "figures"

@@ -56,11 +56,13 @@ def read_runs(folders: Sequence[Path], root: Path | None = None, track: Track = 
     return _table([(columns, shared) for columns, shared in runs if len(columns["epoch"])]), problems
 
 
-def require_rows(table: pd.DataFrame, root: Path, problems: list[str], purpose: str) -> None:
+def require_rows(table: pd.DataFrame, root: Path, problems: list[str]) -> None:
     """Raises ConfigError for an empty table, with the files that could not be read, if that is why."""
     if table.empty:
-        hint = f" ({'; '.join(problems)})" if problems else "; make some with resdepth sweep depth=20,56,110"
-        raise ConfigError("results", root, f"contains no rows to {purpose}{hint}")
+        problem = "contains no results yet; make some with resdepth sweep depth=20,56,110"
+        if problems:
+            problem = f"contains no results that can be read ({'; '.join(problems)})"
+        raise ConfigError("results", root, problem)
 
 
 def experiment_folder(root: Path, experiment: str) -> Path:

@@ -106,7 +106,7 @@ def _multirun(
             except Exception as error:
                 # An exception of a run is an outcome, so this is the launcher's: a worker was killed, for example.
                 line = (str(error).strip().splitlines() or [""])[0]
-                raise RunError(f"the launcher gave up ({type(error).__name__}: {line}); {_AGAIN}") from error
+                raise RunError(f"the launcher failed ({type(error).__name__}: {line}); {_AGAIN}") from error
     return [job.return_value for batch in batches for job in batch]
 
 

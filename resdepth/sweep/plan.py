@@ -136,9 +136,12 @@ def make_plan(
         run = _plan_run(point, restart=restart)
         twin = runs.setdefault(run.directory, run)
         if twin is not run and run_identity(twin.config) != run_identity(run.config):
-            raise ConfigError("name", run.config.name, f"two different runs of the sweep fall into {run.directory}")
+            raise ConfigError(
+                "name", run.config.name, f"two different runs of the sweep would share {run.directory}; leave name= out"
+            )
     if not swept and len(runs) != 1:
-        raise ConfigError("train", len(runs), "makes one run, and these overrides make several; use resdepth sweep")
+        remedy = f"train makes one run; these overrides make {len(runs)}; use resdepth sweep"
+        raise ConfigError("overrides", " ".join(overrides), remedy)
     return Plan(tuple(runs.values()), sweep.hydra_overrides, repeated=len(sweep.points) - len(runs))
 
 

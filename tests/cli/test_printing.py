@@ -34,7 +34,7 @@ def test_a_sweep_that_the_memory_slows_down_says_so_at_its_start(monkeypatch):
     monkeypatch.setattr(groups.devices, "free_memory", lambda _: 1)
     words = ["sweep", "depth=8", "variant=plain", "seed=0,1", "recipe.epochs=1", "data.limit=64", "device=cpu"]
     result = CliRunner().invoke(app, words)
-    assert "1 run at once instead of 2: the free memory holds no more.\n" in result.output, result.output
+    assert "1 run at once instead of 2: the free memory is too small for more.\n" in result.output, result.output
 
 
 @pytest.mark.parametrize(

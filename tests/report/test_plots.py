@@ -64,5 +64,5 @@ def test_figures_of_the_test_error_say_so_in_their_names(tmp_path):
 
 
 def test_nothing_to_plot_is_said(tmp_path):
-    with pytest.raises(ConfigError, match="contains no rows to plot; make some with resdepth sweep"):
+    with pytest.raises(ConfigError, match="contains no results yet; make some with resdepth sweep"):
         plot(tmp_path, None, ("png",), "error", "epoch")

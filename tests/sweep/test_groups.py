@@ -62,12 +62,12 @@ def test_no_more_run_at_once_than_the_memory_holds(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "concurrency", "line"),
     [
-        ("runs_per_job=auto", 3, "3 runs at once instead of 8: the free memory holds no more.\n"),
+        ("runs_per_job=auto", 3, "3 runs at once instead of 8: the free memory is too small for more.\n"),
         (
             "runs_per_job=8",
             8,
             "runs_per_job=8: the free memory is expected to hold 3; "
-            "a run that does not get memory fails, the others go on.\n",
+            "a run that gets no memory fails, the others continue.\n",
         ),
         ("runs_per_job=2", 2, ""),
     ],

@@ -126,7 +126,7 @@ def test_an_error_that_nobody_foresaw_is_one_line_and_its_traceback_is_there_for
 
     done = command_with(break_the_plan, *WORDS, cwd=tmp_path)
     assert lines_of(done, 1) == [
-        "resdepth: ZeroDivisionError: division by zero; set RESDEPTH_TRACEBACK=1 to get the traceback for a bug report"
+        "resdepth: ZeroDivisionError: division by zero; to report an unexpected error, set RESDEPTH_TRACEBACK=1"
     ]
     assert "Traceback" in command_with(break_it_and_ask, *WORDS, cwd=tmp_path).stderr
 

@@ -70,7 +70,7 @@ def test_a_killed_worker_ends_the_sweep_in_one_line_and_the_same_command_finishe
     os.kill(worker, signal.SIGKILL)
     _, said = process.communicate(timeout=60)
     (line,) = said.splitlines()
-    assert line.startswith("resdepth: the launcher gave up (TerminatedWorkerError: A worker process")
+    assert line.startswith("resdepth: the launcher failed (TerminatedWorkerError: A worker process")
     assert line.endswith("; run the same command again: finished runs are kept, interrupted ones are continued")
     assert process.returncode == 1
     end = time.monotonic() + 10

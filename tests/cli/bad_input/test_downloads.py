@@ -16,7 +16,7 @@ def test_a_download_that_fails_is_one_line_and_the_next_try_gets_the_data(source
     words = ["sweep", f"data={source}", "data.root=root"]
     with serving(way) as server:
         OFFERS[source](monkeypatch, server)
-        check_refused(resdepth(*words), f"data={source}: is not in root and cannot be downloaded (")
+        check_refused(resdepth(*words), f"data={source}: not found in root, and the download failed (")
         assert not (tmp_path / "results").exists()
     with serving() as server:
         OFFERS[source](monkeypatch, server)
@@ -36,5 +36,5 @@ def test_what_was_unpacked_by_half_is_not_taken_for_good(source, resdepth, tmp_p
         forget_images()
         if source == "mnist":  # torchvision has no sum of the file, only of the archive
             said = resdepth("sweep", "data=mnist", "data.root=root")
-            check_refused(said, "data=mnist: is not in root and cannot be downloaded (")
+            check_refused(said, "data=mnist: not found in root, and the download failed (")
         assert np.array_equal(sources.load(config).train.images, whole.train.images)

@@ -77,9 +77,9 @@ CASES = [
         NPZ,
         "data.path=mine.npz: x_train has shape (0, 8, 8, 3); needs",
     ),
-    (spoilt(), NPZ + " data.limit=2", "data.limit=2: leaves a class without an image; at least 3"),
-    (spoilt(), NPZ + " data.validation=59", "data.validation=59: leaves fewer than 2 training images; at most 58"),
-    (spoilt(), NPZ + " data.size=8", "data.size=8: only data=folder is resized"),
+    (spoilt(), NPZ + " data.limit=2", "data.limit=2: leaves a class without an image; use at least 3"),
+    (spoilt(), NPZ + " data.validation=59", "data.validation=59: leaves fewer than 2 training images; use at most 58"),
+    (spoilt(), NPZ + " data.size=8", "data.size=8: only data=folder resizes images"),
     (
         spoilt(),
         NPZ + " depth=20000 model.width=1024",
@@ -147,7 +147,7 @@ CASES = [
         FOLDER,
         "data.path=train: Couldn't find any class folder in train; needs",
     ),
-    (tree(), FOLDER + " data.limit=2", "data.limit=2: leaves a class without an image; at least 3"),
+    (tree(), FOLDER + " data.limit=2", "data.limit=2: leaves a class without an image; use at least 3"),
     (
         put("a.txt"),
         "sweep data=npz data.path=a.txt/x.npz",

@@ -42,7 +42,7 @@ def test_it_is_refused(prepare, words, line, refuse):
         "results=results: runs without weights are left out (1); train them",
     ),
     (PUBLISHED_RUN, ["probe", "decay", "results", "depth=20"], "depth=20: cannot be changed in trained nets; only"),
-    (PUBLISHED_RUN, ["probe", "decay", "results", "device=gpu"], "device='gpu': choose auto, cpu"),
+    (PUBLISHED_RUN, ["probe", "decay", "results", "device=gpu"], "device='gpu': needs auto, cpu"),
     (PUBLISHED_RUN, ["probe", "decay", "results", "data.download=x"], "data.download=x: needs true or false"),
     (
         run_of_ones_own(config=b"{"),

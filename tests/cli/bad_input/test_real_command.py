@@ -16,7 +16,7 @@ from support.platforms import linux, posix
     [
         (None, ["sweep", "depth=21"], "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26"),
         (None, ["sweep", b"results=\xff"], "results='\\udcff': contains a control character, or bytes"),
-        (None, ["summary", "."], "results=.: contains no rows to sum up"),
+        (None, ["summary", "."], "results=.: contains no results yet"),
         (declared, NPZ.split(), NO_NPZ),
     ],
 )  # fmt: skip

@@ -63,8 +63,12 @@ CASES = [
     (run_of_ones_own(), "summary results --csv nowhere/x.csv", "--csv=nowhere/x.csv: cannot be written ("),
     (run_of_ones_own(), "summary results --csv results/digits/plain-8-s0/config.yaml/x", "--csv="),
     *[
-        (run_of_ones_own(**{stem: new}), words, f"results=results: contains no rows to {purpose} ({DIGITS}/{said}")
-        for words, purpose in (("summary results", "sum up"), ("plot results", "plot"))
+        (
+            run_of_ones_own(**{stem: new}),
+            words,
+            f"results=results: contains no results that can be read ({DIGITS}/{said}",
+        )
+        for words in ("summary results", "plot results")
         for stem, new, said in (
             ("metrics", b"nonsense\n", "metrics.csv: line 1 is not the header"),
             ("metrics", b"\xff\xfe\x00", "metrics.csv: is not a CSV file"),

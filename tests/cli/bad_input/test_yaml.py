@@ -62,7 +62,11 @@ CASES = [
         "--config-dir=YAML: a file cannot be read: unacceptable character",
     ),
     (yaml("recipe/typo.yaml", "name: '../x'\n"), OWN + "recipe=typo", "recipe.name='../x': use letters, digits"),
-    (yaml("data/mine.yaml", "source: digits\n"), OWN + "data=mine", "recipe=mine: choose one of "),
+    (
+        yaml("data/mine.yaml", "source: digits\n"),
+        OWN + "data=mine",
+        "recipe=mine: data=mine has no recipe of its own; ",
+    ),
     (
         yaml("data/mine.yaml", "source: nope\n"),
         OWN + "data=mine recipe=short",
@@ -71,7 +75,7 @@ CASES = [
     (
         yaml("experiment/far.yaml", "# @package _global_\nname: ../../x\n"),
         OWN + "experiment=far",
-        "name='../../x': names a folder",
+        "name='../../x': use letters",
     ),
     (
         yaml(
