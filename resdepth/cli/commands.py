@@ -128,6 +128,7 @@ def _report_dry_run(plan: "Plan") -> None:
 
     printing.print_plan(plan)
     printing.print_missing_data(plan)
+    printing.print_data_notes(plan)
     sys.stdout.flush()
     if plan.pending:
         from resdepth.sweep.preflight import unchecked

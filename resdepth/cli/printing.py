@@ -10,7 +10,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from resdepth.data.sources import missing_megabytes
+from resdepth.config.schema import USER_SOURCES
+from resdepth.data.sources import load, missing_megabytes
 from resdepth.errors import ConfigError
 from resdepth.report.comparison import comparisons, last_epochs, rate_sweeps
 from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
@@ -83,6 +84,13 @@ def print_missing_data(plan: "Plan") -> None:
             console().print(f"data={data.source} is not in {data.root}; {remedy}.")
 
 
+def print_data_notes(plan: "Plan") -> None:
+    """Print how the program split the user's own data of the pending runs."""
+    for data in dict.fromkeys(run.config.data for run in plan.pending if run.config.data.source in USER_SOURCES):
+        if note := load(data).note:
+            console().print(f"{note}.")
+
+
 def announce(plan: "Plan") -> None:
     """Print how many runs there are, how many of them are skipped, continued or started over, and their folders."""
     states = [run.state for run in plan.pending]
@@ -94,6 +102,7 @@ def announce(plan: "Plan") -> None:
     parts = [_count(len(plan.runs), "run"), *(f"{number} {text}" for text, number in counts.items() if number)]
     places = " and ".join(str(folder) for folder in plan.folders)
     console().print(f"{', '.join(parts)}; results in {places}.{_format_repeated(plan)}")
+    print_data_notes(plan)
     lacking = [run for run in plan.runs if run.state is RunState.FINISHED and _lacks_weights(run)]
     if lacking:
         again = "add --restart to train them again"

@@ -6,6 +6,7 @@ A field of the schema is declared with its default, its meaning and its range,
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import field, fields
@@ -109,6 +110,17 @@ def require(condition: bool, name: str, value: object, remedy: str) -> None:
 def require_choice(name: str, value: str, options: Collection[str]) -> None:
     """Raises ConfigError unless the value is one of the options."""
     require(value in options, name, value, f"choose one of {', '.join(options)}")
+
+
+def name_of_path(path: str) -> str | None:
+    """Return the name of a file, without .npz, or folder as a valid file name; None where nothing is left of it."""
+    name = Path(path).name
+    if name in ("", ".."):
+        with suppress(OSError, RuntimeError, ValueError):
+            name = Path(path).expanduser().resolve().name
+    name = name[: -len(".npz")] if name.lower().endswith(".npz") else name
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]", "_", plain).lstrip("._-")[:80] or None
 
 
 def expand_path(field: str, path: str) -> Path:

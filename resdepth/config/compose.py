@@ -26,8 +26,8 @@ from omegaconf.errors import OmegaConfBaseException
 from resdepth.config.catalogue import config_folder, require_config_dir
 from resdepth.config.hydra_errors import one_line_errors, unknown_key
 from resdepth.config.keys import flatten, identity, known_keys
-from resdepth.config.overrides import normalise_override, parse, require_bounded_axes, require_values
-from resdepth.config.schema import GROUPS, DataConfig, ModelConfig, RecipeConfig, RunConfig
+from resdepth.config.overrides import name_of_data, normalise_override, parse, require_bounded_axes, require_values
+from resdepth.config.schema import GROUPS, USER_SOURCES, DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError
 
 _LENGTHS = {"recipe.epochs": "recipe.iterations", "recipe.iterations": "recipe.epochs"}
@@ -115,6 +115,7 @@ class _Base(NamedTuple):
     groups: tuple[str, ...]
     choices: dict[str, str]
     config: DictConfig
+    names_data: bool  # whether the YAML files give the data a name
     tree: dict[str, Any]  # the configuration as a nested dictionary
     has_interpolations: bool  # others than name=${data.name}
 
@@ -158,11 +159,14 @@ class _Composer:
         """Compose and validate one point."""
         overrides = [self._parse(text) for text in line]
         given = {o.key_or_group: o for o in overrides}
+        base = self._base(_group_lines(overrides))
+        is_own = base.choices["data"] in USER_SOURCES or "data.source" in given
+        if is_own and not base.names_data and "data.name" not in given and (name := name_of_data(given)):
+            overrides.append(self._parse(f"data.name='{name}'"))
         for length, other in _LENGTHS.items():
             # `recipe.epochs=1` replaces the recipe's iterations.
             if length in given and other not in given and given[length].value() is not None:
                 overrides.append(self._parse(f"{other}=null"))
-        base = self._base(_group_lines(overrides))
         config = self._compose(base, [o for o in overrides if o.key_or_group not in GROUPS])
         defaults, implied = self._reference(base.groups)
         here = identity(config)
@@ -211,11 +215,12 @@ class _Composer:
         choices = {group: composed.hydra.runtime.choices.get(group) for group in GROUPS}
         with open_dict(composed):
             del composed["hydra"]
+        names_data = bool(composed.data.name)
         for group in _PARTS:
             composed[group].name = composed[group].name or choices[group]
         tree: Any = OmegaConf.to_container(composed)
         others = [pair for pair in flatten(tree) if pair != ("name", "${data.name}")]
-        return _Base(groups, choices, composed, tree, has_interpolations="${" in str(others))
+        return _Base(groups, choices, composed, names_data, tree, has_interpolations="${" in str(others))
 
     def _find_reference(self, groups: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the identity of a choice of groups, and the options that its experiment, or else its data, implies."""

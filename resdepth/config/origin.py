@@ -63,6 +63,8 @@ def _origins(point: FirstPoint, config_dir: Path | None) -> dict[str, str]:
     for length, other in _LENGTHS.items():
         if length in point.given | point.axes and other not in point.given:
             origins[other] = f"{length} is set"
+    if point.config.data.name != point.choices["data"] and origins["data.name"].startswith("data="):
+        origins["data.name"] = "name of data.path"
     return origins | dict.fromkeys(point.given, "command line")
 
 

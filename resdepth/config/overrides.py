@@ -5,15 +5,16 @@ Every function raises ConfigError, which names the override that is wrong.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, RangeSweep
+from hydra.core.override_parser.types import Override, QuotedString, RangeSweep
 from hydra.errors import HydraException, OverrideParseException
 
 from resdepth.config.catalogue import option_files
+from resdepth.config.checks import name_of_path
 from resdepth.config.keys import COMPUTED_KEYS, known_keys
 from resdepth.config.schema import GROUPS
 from resdepth.errors import ConfigError
@@ -92,6 +93,13 @@ def require_values(lines: Sequence[str]) -> None:
         groups = [group for group in reversed(GROUPS) if word in option_files(group)]
         if groups:
             raise ConfigError(groups[0], "", f"{word!r} is not KEY=VALUE; did you mean {groups[0]}={word}?")
+
+
+def name_of_data(given: Mapping[str, Override]) -> str | None:
+    """Return the name of the user's own data, that of the file or folder of data.path; None where it has none."""
+    path = given["data.path"].value() if "data.path" in given else None
+    text = path.text if isinstance(path, QuotedString) else path
+    return name_of_path(text) if isinstance(text, str) and "$" not in text else None
 
 
 def require_bounded_axes(parsed: Sequence[Override]) -> None:

@@ -57,9 +57,11 @@ def _are_widths(widths: Any) -> bool:
 class DataConfig:
     """The data set. A user's own data are filled in: `fingerprint`, a hash of the content, and `classes`."""
 
-    name: str = file_name("", "name of the data in figures and CSV", stands_for=_OPTIONS_NAME)
+    name: str = file_name("", "name of the data in figures and CSV", stands_for="the option's, file's or folder's name")
     source: str = choice("digits", "the loader that reads the data", SOURCES, stands_for="set by the option")
-    path: str | None = path_name(None, "npz: the file; folder: the folder with `train/<class>/*` and `test/<class>/*`")
+    path: str | None = path_name(
+        None, "npz: the file; folder: that of `train/<class>/*` and `test/<class>/*`, or of `<class>/*`"
+    )
     root: str = path_name("~/.cache/resdepth", "folder of downloads")
     download: bool = flag(True, "whether to download what is missing")
     size: int | None = number(None, "folder: resize to size x size pixels", least=4, most=512)

@@ -22,9 +22,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
+    """Two splits of images of one size. `note` says how the program split them, where the user's files do not."""
+
     train: Split
     test: Split
     classes: int
+    note: str = ""
 
 
 @dataclass(frozen=True)

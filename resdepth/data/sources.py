@@ -73,7 +73,7 @@ def _load(config: DataConfig) -> Dataset:
         train, test = train.take(np.setdiff1d(np.arange(len(train.labels)), held_out)), train.take(held_out)
     if config.limit is not None:
         train, test = (split.take(_balanced(split.labels, config.limit)) for split in (train, test))
-    return Dataset(train, test, whole.classes)
+    return Dataset(train, test, whole.classes, whole.note)
 
 
 def shape(config: DataConfig) -> Shape:

@@ -3,6 +3,7 @@
 import warnings
 import zipfile
 import zlib
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ from resdepth.config.schema import DataConfig
 from resdepth.data.dataset import Dataset, Images, Labels, Split, as_nchw
 from resdepth.errors import DataError
 
+# Of a folder without train/ and test/, the share of each class that is the test set.
+_TEST_SHARE = 0.2
+# torchvision's IMG_EXTENSIONS.
+_IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_Sample = tuple[str, int]  # an image file and its label
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 # Raised by NumPy, zipfile and zlib for a file that is not a valid .npz.
 _READ_ERRORS = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
@@ -80,13 +86,31 @@ def _count_classes(path: Path, train: Labels, test: Labels) -> int:
 
 
 def load_folder(config: DataConfig) -> Dataset:
-    """Load images from train/<class>/* and test/<class>/* (torchvision's ImageFolder).
+    """Load images from train/<class>/* and test/<class>/* (torchvision's ImageFolder), or split those of <class>/*.
 
     They are ordered by file name, then class, so that a set unpacked from one file keeps that file's order.
     """
+    path, note = _existing(config, "a folder"), ""
+    if any((path / split).is_dir() for split in ("train", "test")):
+        classes, train, test = _separate(path)
+    else:
+        classes, train, test = _split(path)
+        share = (
+            f"{len(test):,} of {len(train) + len(test):,} images, {100 * _TEST_SHARE:.0f} % of each class by file name"
+        )
+        note = f"{path} has no train/ and test/: {share}, are the test set"
+    if len(classes) < 2:
+        raise _error(path, f"holds one class ({classes[0]}); needs at least two")
+    first = _read_image(train[0][0], config.size)
+    _require_memory(path, (len(train) + len(test)) * first.nbytes)
+    read = [_read_images(path, samples, train[0][0], first, config.size) for samples in (train, test)]
+    return Dataset(read[0], read[1], classes=len(classes), note=note)
+
+
+def _separate(path: Path) -> tuple[list[str], list[_Sample], list[_Sample]]:
+    """Return the classes and the samples of train/ and test/."""
     from torchvision.datasets import ImageFolder
 
-    path = _existing(config, "a folder")
     trees = []
     for split in ("train", "test"):
         if not (path / split).is_dir():
@@ -100,24 +124,49 @@ def load_folder(config: DataConfig) -> Dataset:
     if train.classes != test.classes:
         odd = ", ".join(sorted(set(train.classes) ^ set(test.classes)))
         raise _error(path, f"train/ and test/ must hold the same classes; only one has {odd}")
-    if len(train.classes) < 2:
-        raise _error(path, f"train/ holds one class ({train.classes[0]}); needs at least two")
-    first_file = train.samples[0][0]
-    first = _read_image(first_file, config.size)
-    _require_memory(path, (len(train.samples) + len(test.samples)) * first.nbytes)
-    splits = []
-    for tree in trees:
-        samples = sorted(tree.samples, key=lambda sample: (Path(sample[0]).name, sample[1]))
-        images = np.empty((len(samples), *first.shape), dtype=np.uint8)
-        for i, (file, _) in enumerate(samples):
-            image = _read_image(file, config.size)
-            if image.shape != first.shape:
-                both = ((first_file, first), (file, image))
-                sizes = " and ".join(f"{name} is {array.shape[1]}x{array.shape[0]}" for name, array in both)
-                raise _error(path, f"images differ in size: {sizes}; set data.size=N to resize all")
-            images[i] = image
-        splits.append(Split(as_nchw(images), np.array([label for _, label in samples], dtype=np.int64)))
-    return Dataset(splits[0], splits[1], classes=len(train.classes))
+    return train.classes, train.samples, test.samples
+
+
+def _split(path: Path) -> tuple[list[str], list[_Sample], list[_Sample]]:
+    """Return the classes of a folder without train/ and test/, and a fifth of each class as the test samples.
+
+    Which images these are depends on their file names alone, by a hash: neither on a seed nor on their order, in which
+    similar images often stand side by side.
+    """
+    needs = "needs <class>/* with images, or train/<class>/* and test/<class>/*"
+    try:
+        folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        classes = [(f.name, [str(file) for file in f.iterdir() if file.suffix.lower() in _IMAGES]) for f in folders]
+    except OSError as error:
+        raise _error(path, f"cannot be read ({error.strerror}: {error.filename}); {needs}") from error
+    if not any(files for _, files in classes):
+        raise _error(path, f"has no folders of images; {needs}")
+    train: list[_Sample] = []
+    test: list[_Sample] = []
+    for label, (name, files) in enumerate(classes):
+        if len(files) < 2:
+            raise _error(
+                path / name, f"holds {len(files) or 'no'} image{'s' * (not files)}; each class needs at least two"
+            )
+        files.sort(key=lambda file: sha256(Path(file).name.encode(errors="surrogateescape")).digest())
+        count = max(1, round(_TEST_SHARE * len(files)))
+        test += [(file, label) for file in files[:count]]
+        train += [(file, label) for file in files[count:]]
+    return [name for name, _ in classes], train, test
+
+
+def _read_images(path: Path, samples: list[_Sample], first_file: str, first: Images, size: int | None) -> Split:
+    """Read the samples, of which each must have the size of the first image."""
+    samples = sorted(samples, key=lambda sample: (Path(sample[0]).name, sample[1]))
+    images = np.empty((len(samples), *first.shape), dtype=np.uint8)
+    for i, (file, _) in enumerate(samples):
+        image = _read_image(file, size)
+        if image.shape != first.shape:
+            both = ((first_file, first), (file, image))
+            sizes = " and ".join(f"{name} is {array.shape[1]}x{array.shape[0]}" for name, array in both)
+            raise _error(path, f"images differ in size: {sizes}; set data.size=N to resize all")
+        images[i] = image
+    return Split(as_nchw(images), np.array([label for _, label in samples], dtype=np.int64))
 
 
 def _read_image(file: str, size: int | None) -> Images:

@@ -8,9 +8,11 @@ import sys
 import numpy as np
 import pytest
 from support.commands import ROOT, command, forked_command
+from support.images import write_folder
 from support.runs import TINY
 
 import resdepth
+from resdepth import load_results
 
 
 def child_seconds():
@@ -78,7 +80,15 @@ def test_a_dry_run_lists_the_runs_and_does_nothing(tmp_path):
 
 
 def test_a_dry_run_says_how_long_it_would_take_and_which_data_are_missing(tmp_path):
-    words = ("sweep", "depth=8", "data=mnist", "device=cpu", f"data.root={tmp_path}/none", "--dry-run")
+    words = (
+        "sweep",
+        "depth=8",
+        "data=mnist",
+        "recipe.epochs=1",
+        "device=cpu",
+        f"data.root={tmp_path}/none",
+        "--dry-run",
+    )
     *_, missing, estimate = forked_command(*words, cwd=tmp_path).stdout.splitlines()
     assert missing == f"data=mnist is not in {tmp_path}/none; the sweep downloads it first (12 MB)."
     assert re.match(r"About \d+ (s|min|h \d+ min) on ", estimate)
@@ -119,7 +129,19 @@ def test_own_images_are_swept(tmp_path, images):
     np.savez(tmp_path / "mine.npz", **images)
     done = forked_command("sweep", "depth=8", "data=npz", "data.path=mine.npz", "recipe.epochs=2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "npz, recipe npz (rate 0.02, 2 epochs), fp32, seed 0" in done.stdout
+    assert "results in results/mine." in done.stdout
+    assert "mine, recipe npz (rate 0.02, 2 epochs), fp32, seed 0" in done.stdout
+
+
+def test_a_folder_of_classes_is_split_and_says_so(tmp_path, images):
+    write_folder(tmp_path / "parts", images)
+    (tmp_path / "parts" / "train").rename(tmp_path / "flowers")
+    said = "flowers has no train/ and test/: 12 of 60 images, 20 % of each class by file name, are the test set.\n"
+    words = ("sweep", "depth=8", "data=folder", "data.path=flowers", "recipe.epochs=1")
+    assert said in forked_command(*words, "--dry-run", cwd=tmp_path).stdout
+    assert said in forked_command(*words, cwd=tmp_path).stdout
+    assert said not in forked_command(*words, "-q", "--restart", cwd=tmp_path).stdout
+    assert load_results(tmp_path / "results").dataset.unique() == ["flowers"]
 
 
 def test_plot_names_a_file_it_cannot_read_and_draws_the_rest(tmp_path):

@@ -34,7 +34,7 @@ def test_every_experiment_composes_and_pins_its_recipe_and_name(experiment):
 @pytest.mark.parametrize("data", options("data"))
 def test_every_data_option_composes_with_a_recipe_of_its_own(data):
     for config in configs(f"data={data}", *(["data.path=x"] if data in USER_SOURCES else [])):
-        assert (config.data.name, config.recipe.name) == (data, data)
+        assert (config.data.name, config.recipe.name) == ("x" if data in USER_SOURCES else data, data)
 
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g in ("model", "recipe") for o in options(g)])
@@ -184,6 +184,62 @@ def test_a_launcher_inside_an_experiment_is_refused_not_ignored(tmp_path):
 )
 def test_paths_need_no_quotes(path):
     assert {c.data.path for c in configs("data=npz", f"data.path={path}")} == {path}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        *(
+            ("flowers.npz", "flowers"),
+            ("/data/My Flowers.npz", "My_Flowers"),
+            ("~/a.b.NPZ", "a.b"),
+            ("2026.npz", "2026"),
+        ),
+        *(
+            ("null.npz", "null"),
+            ("Blüten.npz", "Bluten"),
+            ("花.npz", "npz"),
+            ("_x.npz", "x"),
+            ("x" * 90 + ".npz", "x" * 80),
+        ),
+    ],
+)
+def test_own_data_are_named_by_their_file(path, name):
+    for config in configs("data=npz", f"data.path={path}"):
+        assert (config.data.name, config.name) == (name, name)
+
+
+def test_a_folder_of_own_data_is_named_by_its_own_name_wherever_it_is_called_from(tmp_path, monkeypatch):
+    (tmp_path / "flowers" / "red").mkdir(parents=True)
+    for place, path in ((tmp_path, "flowers/"), (tmp_path / "flowers", "."), (tmp_path / "flowers" / "red", "..")):
+        monkeypatch.chdir(place)
+        assert {c.data.name for c in configs("data=folder", f"data.path={path}")} == {"flowers"}
+
+
+def test_a_name_of_own_data_that_is_set_stays(tmp_path):
+    assert {(c.data.name, c.name) for c in configs("data=npz", "data.path=x.npz", "data.name=mine")} == {
+        ("mine", "mine")
+    }
+    assert {(c.data.name, c.name) for c in configs("data=npz", "data.path=x.npz", "name=mine")} == {("x", "mine")}
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text("source: npz\npath: x.npz\n")
+    (tmp_path / "data" / "npz.yaml").write_text("source: npz\nname: theirs\n")
+    words = ("data=mine", "recipe=short")
+    assert {c.data.name for c in configs(*words, config_dir=tmp_path)} == {"mine"}
+    assert {c.data.name for c in configs("data=npz", "data.path=x.npz", config_dir=tmp_path)} == {"theirs"}
+
+
+def test_own_data_may_be_an_axis():
+    found = configs("data=npz", "data.path=a.npz,b.npz", "depth=8", "variant=plain")
+    assert [(c.data.name, c.name) for c in found] == [("a", "a"), ("b", "b")]
+
+
+def test_a_name_that_is_set_gives_the_directory_that_it_always_gave():
+    words = ("data=npz", "data.path=cifar10.npz", "data.name=cifar10", "name=cifar10_10_epochs", "recipe=cifar10")
+    (point, *_) = expand([*words, "recipe.iterations=3910", "depth=20"]).points
+    assert point.non_defaults == (("data", "npz"), ("recipe", "cifar10"), ("recipe.iterations", 3910))
+    (point, *_) = expand(["data=npz", "data.path=x.npz", "data.name=npz"]).points
+    assert (point.config.name, point.non_defaults) == ("npz", ())
 
 
 def test_a_config_dir_that_is_none_is_refused(tmp_path):

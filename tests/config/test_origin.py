@@ -50,6 +50,8 @@ def test_a_single_point_has_no_heading():
         ("experiment=digits_rates recipe.lr=0.3,0.4", "recipe.lr", "0.3", "command line"),
         ("experiment=digits_1202", "recipe.epochs", "8", "experiment/digits_1202.yaml"),
         ("recipe.iterations=9", "recipe.epochs", "null", "recipe.iterations is set"),
+        ("data=npz data.path=flowers.npz", "data.name", "flowers", "name of data.path"),
+        ("data=npz data.path=x.npz data.name=y", "data.name", "y", "command line"),
         ("+seed=3", "seed", "3", "command line"),
         ("hydra.sweeper.params.depth='8,14'", "depth", "8", "command line"),
     ],

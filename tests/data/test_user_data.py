@@ -1,9 +1,12 @@
 """A user's own images, from a .npz file and from a folder."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
-from support.images import write_folder, write_npz
+from PIL import Image
+from support.images import forget_images, write_folder, write_npz
 
 from resdepth.config.schema import DataConfig
 from resdepth.data import sources
@@ -48,3 +51,61 @@ def test_images_stay_bytes_and_are_shared_with_torch(tmp_path, images):
     split = sources.load(write_npz(tmp_path / "a.npz", images)).train
     assert split.images.dtype == np.uint8
     assert torch.from_numpy(split.images).shape == (60, 3, 8, 8)
+
+
+@pytest.fixture
+def classes(tmp_path, images):
+    """A folder of classes, 60 images in three of them, without train/ and test/."""
+    write_folder(tmp_path / "parts", images)
+    return (tmp_path / "parts" / "train").rename(tmp_path / "classes")
+
+
+def load_classes(folder):
+    forget_images()
+    return sources.load(DataConfig(name="classes", source="folder", path=str(folder)))
+
+
+def test_a_fifth_of_each_class_of_a_folder_without_train_and_test_is_the_test_set(classes):
+    found = load_classes(classes)
+    count = np.bincount([len(list(folder.iterdir())) for folder in sorted(classes.iterdir())])
+    assert count.sum() == 3
+    for label, folder in enumerate(sorted(classes.iterdir())):
+        number = len(list(folder.iterdir()))
+        assert np.sum(found.test.labels == label) == round(0.2 * number) > 0
+        assert np.sum(found.train.labels == label) == number - round(0.2 * number)
+    both = {image.tobytes() for image in found.train.images} & {image.tobytes() for image in found.test.images}
+    assert both == set()
+    assert "12 of 60 images" in found.note
+
+
+def test_the_split_depends_on_the_file_names_alone(classes, tmp_path):
+    first = load_classes(classes)
+    copy = tmp_path / "copy"
+    for file in sorted(classes.rglob("*.png"), reverse=True):  # written in another order
+        (copy / file.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy / file.parent.name)
+    second = load_classes(copy)
+    for split in ("train", "test"):
+        assert np.array_equal(getattr(first, split).images, getattr(second, split).images)
+    # Not the first or the last of each class, which may have been taken one after the other.
+    order = [file.name for file in sorted((classes / "a").iterdir())]
+    test = {image.tobytes() for image in first.test.images}
+    places = [
+        i
+        for i, name in enumerate(order)
+        if np.asarray(Image.open(classes / "a" / name)).transpose(2, 0, 1).tobytes() in test
+    ]
+    assert places not in (list(range(len(places))), list(range(len(order) - len(places), len(order))))
+
+
+def test_files_that_are_no_images_and_hidden_folders_are_left_out(classes):
+    (classes / "a" / "notes.txt").write_text("none")
+    (classes / ".cache").mkdir()
+    (classes / "readme.md").write_text("none")
+    found = load_classes(classes)
+    assert (found.classes, len(found.train.labels) + len(found.test.labels)) == (3, 60)
+
+
+def test_data_that_come_split_have_no_note(tmp_path, images):
+    assert sources.load(write_folder(tmp_path / "tree", images)).note == ""
+    assert sources.load(write_npz(tmp_path / "a.npz", images)).note == ""

@@ -74,6 +74,18 @@ def image(path, mode="RGB", size=(8, 8)):
     Image.new(mode, size).save(path)
 
 
+def classes(**sizes):
+    """<class>/<i>.png of these sizes, in a folder without train/ and test/."""
+
+    def prepare(folder, _images):
+        for name, widths in sizes.items():
+            (folder / name).mkdir()
+            for i, width in enumerate(widths):
+                image(folder / name / f"{i}.png", size=(width, 8))
+
+    return prepare
+
+
 def yaml(path, text):
     """own/<path> with this text."""
 

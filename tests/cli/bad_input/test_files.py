@@ -9,6 +9,7 @@ from support.bad_input import (
     NO_NPZ,
     NPZ,
     cases,
+    classes,
     content,
     declared,
     image,
@@ -140,7 +141,7 @@ CASES = [
     (
         tree(lambda f: [shutil.rmtree(f / s / c) for s in ("train", "test") for c in "bc"]),
         FOLDER,
-        "data.path=.: train/ holds one class (a)",
+        "data.path=.: holds one class (a); needs at least two",
     ),
     (
         lambda f, _: [(f / s).mkdir() for s in ("train", "test")],
@@ -153,6 +154,12 @@ CASES = [
         "sweep data=npz data.path=a.txt/x.npz",
         "data.path=a.txt/x.npz: does not exist; data=npz needs a file",
     ),
+    # Folders of classes without train/ and test/.
+    (classes(a=[8, 8]), FOLDER, "data.path=.: holds one class (a); needs at least two"),
+    (classes(a=[8, 8], b=[8]), FOLDER, "data.path=b: holds 1 image; each class needs at least two"),
+    (classes(a=[8, 8], b=[]), FOLDER, "data.path=b: holds no images; each class needs at least two"),
+    (classes(a=[]), FOLDER, "data.path=.: has no folders of images; needs <class>/* with images, or train/"),
+    (classes(a=[8, 8], b=[8, 9]), FOLDER, "data.path=.: images differ in size: "),
     (put("a.txt"), "sweep data=npz data.path=a.txt", "data.path=a.txt: is not an .npz file of plain arrays ("),
 ]
 
