@@ -1,16 +1,16 @@
 """Typer commands. Each imports what it needs itself, so that `--help` loads neither torch nor pandas."""
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Context, Exit, Option, Typer
 
 from resdepth import __version__
-from resdepth.cli import probe, show
+from resdepth.cli import probe, results, show
 from resdepth.cli.signals import exit_on_signals
-from resdepth.errors import ConfigError, one_line
+from resdepth.cli.stdout import warn
+from resdepth.errors import ConfigError
 from resdepth.host import cores
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ Overrides = Annotated[
     list[str] | None,
     Argument(metavar="[KEY=VALUE]...", help="Hydra overrides.", autocompletion=show.complete_override),
 ]
-Results = Annotated[Path, Argument(help="Folder with results.", autocompletion=show.complete_folder)]
 Cfg = Annotated[
     str | None, Option("--cfg", "-c", help="Print the first run's configuration: job (YAML), or origin of each value.")
 ]
@@ -149,46 +148,6 @@ def _print_estimate(ready: "ReadySweep") -> None:
         printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
 
 
-@app.command()
-def plot(
-    results: Results = Path("results"),
-    out: Annotated[
-        Path | None, Option(help="Write all figures to this folder.", show_default="beside the runs")
-    ] = None,
-    formats: Annotated[str, Option("--format", help="png, svg, pdf, or several: png,svg.")] = "png,svg",
-    metric: Annotated[
-        str, Option(help="What the figures show: both (training and test error in curves), train, test, loss or clean.")
-    ] = "both",
-    x: Annotated[str, Option(help="X axis of the curves: epoch or iteration.")] = "epoch",
-) -> None:
-    """Draw the figures of every experiment below a folder from its CSV files."""
-    from resdepth.cli.progress import track_reading
-    from resdepth.config.checks import require_choice
-    from resdepth.report.figures.curves import X_AXES
-    from resdepth.report.figures.draw import METRICS
-    from resdepth.report.plots import plot as plot_results
-    from resdepth.report.style import parse_formats
-
-    chosen = parse_formats(formats)
-    require_choice("--metric", metric, METRICS)
-    require_choice("--x", x, X_AXES)
-    files, problems = plot_results(results, out, chosen, metric, x, track_reading)
-    warn(problems)
-    print(*files, sep="\n")
-
-
-@app.command()
-def summary(
-    results: Results = Path("results"),
-    csv: Annotated[Path | None, Option(help="Also write the table to this CSV file.")] = None,
-) -> None:
-    """Print final errors, published ones for comparison where they apply, and a verdict."""
-    from resdepth.cli.printing import print_summary
-    from resdepth.cli.progress import track_reading
-
-    warn(print_summary(results, csv, track_reading))
-
-
 @app.command(epilog=_KEYS)
 @exit_on_signals(continues=False)
 def bench(
@@ -226,11 +185,7 @@ def bench(
     print(folder)
 
 
+app.command()(results.plot)
+app.command()(results.summary)
 app.command()(show.show)
 app.add_typer(probe.app, name="probe", help="Measure what nets do, as a CSV and figures; one sub-command per probe.")
-
-
-def warn(lines: Iterable[str]) -> None:
-    """Print each line to standard error, escaped and prefixed with the program's name."""
-    for line in lines:
-        print(f"resdepth: {one_line(line)}", file=sys.stderr)

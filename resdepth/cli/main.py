@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from resdepth.cli.commands import app, warn
-from resdepth.cli.stdout import TolerantStdout
+from resdepth.cli.commands import app
+from resdepth.cli.stdout import TolerantStdout, warn
 from resdepth.errors import ResdepthError
 
 _TRACEBACK = "RESDEPTH_TRACEBACK"  # environment variable: raise unexpected errors instead of printing one line

@@ -1,6 +1,7 @@
 """Tables and lines on standard output: the plan, the estimate, the results, the summary."""
 
 import math
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ from resdepth.data.sources import load, missing_megabytes
 from resdepth.errors import ConfigError
 from resdepth.report.comparison import comparisons, last_epochs, rate_sweeps
 from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
+from resdepth.results.filters import Filters
 from resdepth.results.run_directory import ASIDE, WEIGHTS, RunState
-from resdepth.results.table import Track, read_results, read_runs, require_rows
+from resdepth.results.table import Track, read_runs, read_selected
 
 if TYPE_CHECKING:
     from resdepth.sweep.groups import Group
@@ -156,13 +158,16 @@ def print_results(plan: "Plan", track: Track = iter) -> list[str]:
     }
     _print_table(columns)
     _print_verdicts(rows)
+    console().print(f"To draw the figures: resdepth plot {shlex.join(map(str, plan.folders))}")
     return problems
 
 
-def print_summary(root: Path, csv: Path | None, track: Track = iter) -> list[str]:
-    """Print the summary of every experiment below `root` and write it to `csv`; return a line per unreadable file."""
-    rows, problems = read_results(root, track)
-    require_rows(rows, root, problems)
+def print_summary(roots: Sequence[Path], filters: Filters, csv: Path | None, track: Track = iter) -> list[str]:
+    """Print the summary of every experiment below the folders, of the runs that the filters keep; write it to `csv`.
+
+    Returns a line for each file that cannot be read.
+    """
+    rows, problems = read_selected(roots, filters, track)
     table = pd.concat([summarise(comparison) for comparison in comparisons(rows)])
     if csv is not None:
         try:

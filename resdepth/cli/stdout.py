@@ -1,11 +1,13 @@
-"""Standard output that tolerates write errors."""
+"""Standard output that tolerates write errors, and lines on standard error."""
 
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
+
+from resdepth.errors import one_line
 
 
 class TolerantStdout(io.TextIOWrapper):
@@ -33,3 +35,9 @@ class TolerantStdout(io.TextIOWrapper):
                 self.is_lost = True
                 line = f"standard output cannot be written ({error.strerror}); further output is discarded"
                 print(f"resdepth: {line}", file=sys.stderr)
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Print each line to standard error, escaped and prefixed with the program's name."""
+    for line in lines:
+        print(f"resdepth: {one_line(line)}", file=sys.stderr)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from resdepth.config.checks import expand_path
 from resdepth.config.schema import PUBLISHED
 from resdepth.errors import ConfigError, RecordError
+from resdepth.results.filters import Filters
 from resdepth.results.metrics import COLUMNS, METRICS
 from resdepth.results.run_directory import is_locked, read_config, read_run, with_defaults
 
@@ -43,6 +44,31 @@ def read_results(root: Path, track: Track = iter) -> tuple[pd.DataFrame, list[st
     if not expand_path("results", str(root)).is_dir():
         raise ConfigError("results", root, "is not a folder; name one that holds runs, such as results/")
     return read_runs(sorted(_run_folders(root), key=lambda folder: folder.parts), root, track)
+
+
+def read_selected(roots: Sequence[Path], filters: Filters, track: Track = iter) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table of the runs below these folders that the filters keep, and a line for each unreadable file.
+
+    Several folders are one experiment, "a+b". Where two of them hold the same run, a column `folder` tells them apart.
+    Raises ConfigError for a folder without results, and where no run is kept.
+    """
+    parts = []
+    problems: list[str] = []
+    for root in dict.fromkeys(roots):
+        table, unread = read_results(root, track)
+        require_rows(table, root, unread)
+        parts.append(table.assign(folder=_name(root)))
+        problems += unread
+    table = filters.apply(pd.concat(parts, ignore_index=True))
+    is_repeated = table.drop_duplicates(["folder", "experiment", "run"]).duplicated("run").any()
+    if len(parts) > 1:
+        table["run"] = table["folder"] + "/" + table["experiment"] + "/" + table["run"]
+        table["experiment"] = "+".join(dict.fromkeys(map(_name, roots)))
+    return table if len(parts) > 1 and is_repeated else table.drop(columns="folder"), problems
+
+
+def _name(root: Path) -> str:
+    return root.resolve().name
 
 
 def read_runs(folders: Sequence[Path], root: Path | None = None, track: Track = iter) -> tuple[pd.DataFrame, list[str]]:

@@ -5,6 +5,7 @@ from support.runs import one_comparison, write_run
 
 from resdepth.cli.printing import print_summary
 from resdepth.report.summary import summarise
+from resdepth.results.filters import Filters
 
 
 @pytest.mark.parametrize(
@@ -37,5 +38,5 @@ def test_a_depth_without_a_published_error_has_empty_cells_beside_one_that_has_o
     table = summarise(one_comparison(tmp_path))
     assert table.paper_test_error.tolist() == ["8.75", ""]
     assert table.reproduced_test_error.tolist() == ["8.0 to 8.5 (3)", ""]
-    print_summary(tmp_path, None)
+    print_summary([tmp_path], Filters({}), None)
     assert "nan" not in capsys.readouterr().out

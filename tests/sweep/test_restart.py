@@ -13,6 +13,7 @@ from support.runs import all_rows, metrics, train_here
 
 from resdepth.cli.printing import print_summary
 from resdepth.errors import ConfigError
+from resdepth.results.filters import Filters
 from resdepth.results.table import load_results
 from resdepth.sweep.launch import launch
 from resdepth.sweep.observer import Observer
@@ -64,7 +65,7 @@ def test_nothing_reads_what_was_kept_aside(folder, capsys):
     restart()
     table = load_results("results")
     assert (set(table.run), len(table)) == ({RUN}, 4)
-    assert print_summary(Path("results"), None) == []
+    assert print_summary([Path("results")], Filters({}), None) == []
     assert capsys.readouterr().out.count("plain") == 2  # the table's row and the verdict
     assert [planned.state for planned in make_plan(WORDS).runs] == ["finished"]
 
