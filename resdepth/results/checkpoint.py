@@ -1,8 +1,9 @@
 """checkpoint.pt, from which a run continues, and weights/epoch-N.safetensors, which other programs read too.
 
-Both are written atomically (temporary file, fsync, rename). A checkpoint is verified by SHA-256 before it is loaded: it
-is one line, `resdepth-checkpoint 3 <SHA-256 of the rest>`, followed by torch's format, which is read with
-`weights_only=True`, so that nothing in it is executed. Both hold their run's identity and fit no other run.
+Both are written atomically (temporary file, fsync, rename). A checkpoint is a file of `torch.save` that
+`torch.load(path, weights_only=True)` opens, so that nothing in it is executed: a ZIP archive, whose comment is
+`resdepth-checkpoint 4 <SHA-256 of all before it>`, verified before anything is loaded. (Format 3 has this text as a
+line before the archive, and is still read.) Both hold their run's identity and fit no other run.
 """
 
 import io
@@ -30,10 +31,11 @@ from resdepth.results.atomic import atomic_open
 from resdepth.results.run_directory import WEIGHTS, describe_differences
 
 CHECKPOINT = "checkpoint.pt"
-_FORMAT = 3
-_MAGIC = b"resdepth-checkpoint "
 # A checkpoint may cost this share of the time since the last one; a kill may cost this share of the time trained.
 _MOST_COST, _MOST_LOSS = 0.05, 0.01
+_MAGIC, _FORMAT, _OLD_FORMAT = b"resdepth-checkpoint ", b"4", b"3"
+_SEAL_BYTES = len(_MAGIC) + len(_FORMAT) + 1 + 64
+_ZIP = b"PK"  # the first bytes of a ZIP archive
 _REMEDY = "remove it and its run starts over"
 
 
@@ -109,28 +111,22 @@ def save(path: Path, config: RunConfig, state: dict[str, Any]) -> None:
     """Replace the checkpoint at `path` atomically."""
     buffer = io.BytesIO()
     torch.save({"identity": run_identity(config), "state": state}, buffer)
-    payload = buffer.getbuffer()
+    archive = buffer.getbuffer()
+    # An archive ends in the length of its comment, two bytes, and the comment, of which torch writes none.
+    archive[-2:] = _SEAL_BYTES.to_bytes(2, "little")
     with atomic_open(path) as file:
-        file.write(_MAGIC + f"{_FORMAT} {sha256(payload).hexdigest()}\n".encode())
-        file.write(payload)
+        file.write(archive)
+        file.write(_seal(_FORMAT, archive))
 
 
 def load(path: Path, config: RunConfig, device: torch.device) -> dict[str, Any]:
     """Load the state saved at `path`, executing nothing. Raises RunError for a damaged file and another run's."""
-    line, _, payload = path.read_bytes().partition(b"\n")
-    words = line.removeprefix(_MAGIC).split(b" ")
-    if not line.startswith(_MAGIC) or len(words) != 2:
-        raise RunError(f"{path}: is not a checkpoint of this program; {_REMEDY}")
-    if words[0] != str(_FORMAT).encode():
-        found = f"is of format {words[0][:9].decode('ascii', 'replace')!r}, not {_FORMAT}"
-        raise RunError(f"{path}: {found}; continue it with the version of resdepth that wrote it, or {_REMEDY}")
-    if words[1] != sha256(payload).hexdigest().encode():
-        raise RunError(f"{path}: the checkpoint is damaged; {_REMEDY}")
+    archive = _verified(path)
     try:
         with warnings.catch_warnings():
             # torch also warns of a foreign pickle, which the error below reports.
             warnings.simplefilter("ignore")
-            content = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
+            content = torch.load(io.BytesIO(archive), map_location=device, weights_only=True)
         there, state = content["identity"], content["state"]
         difference = describe_differences(there, config)
     except Exception as error:  # torch raises many kinds, none of which may look like an error of the run
@@ -138,6 +134,30 @@ def load(path: Path, config: RunConfig, device: torch.device) -> dict[str, Any]:
     if difference:
         raise RunError(f"{path}: is of another run ({difference}); {_REMEDY}")
     return state
+
+
+def _seal(form: bytes, archive: bytes | memoryview) -> bytes:
+    """Return the text that vouches for an archive."""
+    return _MAGIC + form + b" " + sha256(archive).hexdigest().encode()
+
+
+def _verified(path: Path) -> bytes:
+    """Return the archive of a checkpoint whose seal is right. Raises RunError for any other file."""
+    content = path.read_bytes()
+    seal, form, archive = content[-_SEAL_BYTES:], _FORMAT, content[:-_SEAL_BYTES]
+    if content.startswith(_MAGIC):
+        seal, _, archive = content.partition(b"\n")
+        form = _OLD_FORMAT
+    words = seal.removeprefix(_MAGIC).split(b" ")
+    if not seal.startswith(_MAGIC) or len(words) != 2:
+        problem = "the checkpoint is damaged" if content.startswith(_ZIP) else "is not a checkpoint of this program"
+        raise RunError(f"{path}: {problem}; {_REMEDY}")
+    if words[0] != form:
+        found = f"is of format {words[0][:9].decode('ascii', 'replace')!r}, not {_FORMAT.decode()}"
+        raise RunError(f"{path}: {found}; continue it with the version of resdepth that wrote it, or {_REMEDY}")
+    if seal != _seal(form, archive):
+        raise RunError(f"{path}: the checkpoint is damaged; {_REMEDY}")
+    return archive if form == _OLD_FORMAT else content
 
 
 def weights_path(folder: Path, epoch: int) -> Path:

@@ -1,6 +1,9 @@
 """Checkpoints: a continued run is the same run, and they are written while the training goes on."""
 
+import io
 import threading
+import zipfile
+from hashlib import sha256
 
 import pytest
 import torch
@@ -9,6 +12,8 @@ from support.trainers import CPU, training
 
 import resdepth.results.atomic
 from resdepth.config.schema import RunConfig
+from resdepth.config.keys import run_identity
+from resdepth.errors import RunError
 from resdepth.results import checkpoint
 from resdepth.results.checkpoint import CheckpointWriter
 from resdepth.sweep.observer import Observer
@@ -27,6 +32,38 @@ def test_a_run_continued_from_a_checkpoint_is_the_same_run(tmp_path):
     second = training()
     second.load_state_dict(checkpoint.load(tmp_path / "checkpoint.pt", second.config, CPU))
     assert start + rows(second.epochs()) == whole
+
+
+def test_torch_opens_a_checkpoint_and_executes_nothing(tmp_path):
+    t = training()
+    next(t.epochs())
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, t.config, t.state_dict())
+    for options in ({}, {"mmap": True}):
+        content = torch.load(path, weights_only=True, **options)
+        assert content["state"]["epoch"] == 1
+        assert torch.equal(content["state"]["tensors"]["layer.weight"], t.net.layer.weight)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+    seal = f"resdepth-checkpoint 4 {sha256(path.read_bytes()[:-86]).hexdigest()}"
+    assert path.read_bytes()[-86:].decode() == seal
+
+
+def test_a_checkpoint_of_format_3_is_continued(tmp_path):
+    t = training()
+    epochs = t.epochs()
+    next(epochs)
+    path = tmp_path / "checkpoint.pt"
+    buffer = io.BytesIO()
+    torch.save({"identity": run_identity(t.config), "state": t.state_dict()}, buffer)
+    payload = buffer.getvalue()
+    path.write_bytes(b"resdepth-checkpoint 3 " + sha256(payload).hexdigest().encode() + b"\n" + payload)
+    continued = training()
+    continued.load_state_dict(checkpoint.load(path, t.config, CPU))
+    assert rows(continued.epochs()) == rows(epochs)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RunError, match="the checkpoint is damaged"):
+        checkpoint.load(path, t.config, CPU)
 
 
 WORDS = ("depth=8", "variant=plain", "recipe.epochs=4", "data.limit=128", "device=cpu")

@@ -71,7 +71,7 @@ class Malicious:
 
 def sealed(payload):
     """A checkpoint file as the program would have written it, but for what is in it."""
-    return b"resdepth-checkpoint 3 " + sha256(payload).hexdigest().encode() + b"\n" + payload
+    return payload + b"resdepth-checkpoint 4 " + sha256(payload).hexdigest().encode()
 
 
 def saved(content):
@@ -95,12 +95,19 @@ def with_state(path, spoil):
 
 SPOILT = {
     "truncated": (lambda path: path.read_bytes()[:-1000], "the checkpoint is damaged"),
-    "a stump": (lambda path: path.read_bytes()[:10], "is not a checkpoint of this program"),
+    "a stump": (lambda path: path.read_bytes()[:10], "the checkpoint is damaged"),
+    "without its last byte": (lambda path: path.read_bytes()[:-1], "the checkpoint is damaged"),
+    "of another program": (lambda path: b"weights", "is not a checkpoint of this program"),
+    "of another program, in torch's format": (lambda path: saved({}), "the checkpoint is damaged"),
     "empty": (lambda path: b"", "is not a checkpoint of this program"),
     "bit-flipped": (lambda path: flipped(path.read_bytes()), "the checkpoint is damaged"),
     "of another version": (
-        lambda path: path.read_bytes().replace(b" 3 ", b" 2 ", 1),
-        "is of format '2', not 3; continue",
+        lambda path: path.read_bytes().replace(b"checkpoint 4 ", b"checkpoint 5 ", 1),
+        "is of format '5', not 4; continue",
+    ),
+    "of an earlier version": (
+        lambda path: b"resdepth-checkpoint 2 " + path.read_bytes()[-64:] + b"\n" + path.read_bytes(),
+        "is of format '2', not 4; continue",
     ),
     "malicious": (lambda path: sealed(pickle.dumps(Malicious())), UNSAFE),
     "malicious, in torch's format": (lambda path: sealed(saved(Malicious())), UNSAFE),

@@ -30,7 +30,12 @@ class Dangerous:
 
 
 def whole(payload):
-    """The payload with the header that vouches for it."""
+    """The payload with the seal that vouches for it."""
+    return payload + b"resdepth-checkpoint 4 " + sha256(payload).hexdigest().encode()
+
+
+def whole_in_format_3(payload):
+    """The payload with the line before it that vouches for it in checkpoints of an earlier version."""
     return b"resdepth-checkpoint 3 " + sha256(payload).hexdigest().encode() + b"\n" + payload
 
 
@@ -73,10 +78,11 @@ def test_a_checkpoint_of_other_bytes_is_refused_unless_it_is_whole(tmp_path, goo
 
 
 @given(st.data())
-def test_a_payload_that_its_header_vouches_for_is_a_state_or_refused(tmp_path, good, data):
-    payload = data.draw(st.binary(max_size=200) | mutated(good.partition(b"\n")[2]))
-    state = load_or_refuse(tmp_path, whole(payload))
-    assert state is None or isinstance(state, dict)
+def test_a_payload_that_its_seal_vouches_for_is_a_state_or_refused(tmp_path, good, data):
+    payload = data.draw(st.binary(max_size=200) | mutated(good.rpartition(b"resdepth-checkpoint")[0]))
+    for seal in (whole, whole_in_format_3):
+        state = load_or_refuse(tmp_path, seal(payload))
+        assert state is None or isinstance(state, dict)
 
 
 plain = st.recursive(
@@ -95,6 +101,7 @@ plain = st.recursive(
 def test_a_payload_of_other_content_executes_nothing(tmp_path, content):
     for payload in (saved(content), pickle.dumps(content), json.dumps(content, default=repr).encode()):
         assert load_or_refuse(tmp_path, whole(payload)) is None
+        assert load_or_refuse(tmp_path, whole_in_format_3(payload)) is None
 
 
 def test_a_good_checkpoint_is_loaded(tmp_path, good):
