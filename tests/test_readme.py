@@ -16,6 +16,7 @@ from resdepth.config.schema import GROUPS
 from resdepth.probes.rows import PROBES
 from resdepth.results.metrics import EpochRecord
 from resdepth.sweep.plan import make_plan
+from resdepth.variants import VARIANTS
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"<!-- resdepth ([^\n]*?) -->\n```\n(.*?)```", README, re.DOTALL)
@@ -87,11 +88,14 @@ def test_every_sweep_printed_can_be_planned(line, tmp_path, images, monkeypatch)
 
     monkeypatch.chdir(tmp_path)
     np.savez("mine.npz", **images)
+    line, _, file = line.partition(" --plugin ")
+    if file:
+        monkeypatch.setitem(VARIANTS, "half", VARIANTS["residual"])
     assert make_plan(shlex.split(line)).runs
 
 
 def test_every_option_named_exists():
-    commands = [[c.callback.__name__] for c in app.registered_commands] + [["probe", name] for name in PROBES]
+    commands = [[c.name or c.callback.__name__] for c in app.registered_commands] + [["probe", name] for name in PROBES]
     options = {o for words in commands for o in re.findall(r"--[a-z-]+", command(*words, "--help").stdout)}
     named = set(re.findall(r"`(--[a-z-]+)", README))
     assert named

@@ -18,8 +18,9 @@ from resdepth.bench.measure import make_points, measure, measure_busy
 from resdepth.bench.rows import BusyCost, StepCost, SweepTime
 from resdepth.errors import ConfigError, RunError
 from resdepth.report.style import save_figure
-from resdepth.results import environment, rows
+from resdepth.results import environment
 from resdepth.results.environment import ENVIRONMENT
+from resdepth.results.files import rows
 from resdepth.results.run_directory import set_aside
 from resdepth.sweep.plan import RunSpec, make_specs
 from resdepth.sweep.preflight import require_devices

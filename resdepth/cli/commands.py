@@ -12,6 +12,7 @@ from resdepth.cli.signals import exit_on_signals
 from resdepth.cli.stdout import warn
 from resdepth.errors import ConfigError
 from resdepth.host import cores
+from resdepth.models.plugins import use_plugins
 
 if TYPE_CHECKING:
     from resdepth.sweep.plan import Plan
@@ -73,8 +74,10 @@ def sweep(
     cfg: Cfg = None,
     jobs: Jobs = None,
     multirun: Multirun = False,
+    plugin: probe.Plugins = None,
 ) -> None:
     """Train a net at every point of the sweep, plain and residual unless variant= is set."""
+    use_plugins(plugin or [])
     swept = context.info_name == "sweep"
     overrides = _with_options(overrides or [], jobs, is_one_run=not swept and multirun)
     if cfg is not None:
@@ -188,4 +191,5 @@ def bench(
 app.command()(results.plot)
 app.command()(results.summary)
 app.command()(show.show)
+app.command("eval")(probe.evaluate)
 app.add_typer(probe.app, name="probe", help="Measure what nets do, as a CSV and figures; one sub-command per probe.")

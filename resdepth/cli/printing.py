@@ -19,8 +19,10 @@ from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.results.filters import Filters
 from resdepth.results.run_directory import ASIDE, WEIGHTS, RunState
 from resdepth.results.table import Track, read_runs, read_selected
+from resdepth.variants import VARIANTS
 
 if TYPE_CHECKING:
+    from resdepth.probes.trained import Evaluated
     from resdepth.sweep.groups import Group
     from resdepth.sweep.plan import Plan, PlannedRun
 
@@ -74,6 +76,7 @@ def print_plan(plan: "Plan") -> None:
     _print_table(columns)
     runs = _count(len(plan.runs), "run")
     console().print(f"{runs}, {len(plan.pending)} to train. Nothing was trained.{_format_repeated(plan)}")
+    _print_unused_variants(plan)
 
 
 def print_missing_data(plan: "Plan") -> None:
@@ -105,12 +108,21 @@ def announce(plan: "Plan") -> None:
     places = " and ".join(str(folder) for folder in plan.folders)
     console().print(f"{', '.join(parts)}; results in {places}.{_format_repeated(plan)}")
     print_data_notes(plan)
+    _print_unused_variants(plan)
     lacking = [run for run in plan.runs if run.state is RunState.FINISHED and _lacks_weights(run)]
     if lacking:
         again = "add --restart to train them again"
         console().print(f"{_count(len(lacking), 'finished run')} without the weights of keep_weights: {again}.")
     if any(run.config.engine == "compiled" and not run.config.gradient_checkpointing for run in plan.pending):
         console().print("The nets' blocks are compiled first, which may take minutes.")
+
+
+def _print_unused_variants(plan: "Plan") -> None:
+    """Print how to train the variants of the user's own that no run of the plan has."""
+    used = list(dict.fromkeys(run.config.variant for run in plan.runs))
+    unused = [name for name, variant in VARIANTS.items() if variant.plugin and name not in used]
+    if unused:
+        console().print(f"Not among the runs: {', '.join(unused)}; add with variant={','.join([*used, *unused])}.")
 
 
 def _lacks_weights(run: "PlannedRun") -> bool:
@@ -137,6 +149,16 @@ def print_concurrency(groups: "Sequence[Group]") -> None:
         elif fitting < wanted:
             remedy = f"runs_per_job={wanted}: the free memory is expected to hold {fitting}"
             console().print(f"{remedy}; a run that gets no memory fails, the others continue.")
+
+
+def print_evaluation(found: "Evaluated") -> None:
+    """Print loss and error of a net on both splits, and the file that holds them."""
+    row = found.row
+    data = f"{row.dataset} ({row.data})" if row.data else row.dataset
+    splits = [("test", row.test_error, row.test_loss), ("training", row.train_error, row.train_loss)]
+    texts = [f"{split} error {percent(error)}, {split} loss {loss:.4g}" for split, error, loss in splits]
+    console().print(f"{found.folder.name}, epoch {row.epoch}, {data}: {'; '.join(texts)}")
+    console().print(found.file)
 
 
 def print_results(plan: "Plan", track: Track = iter) -> list[str]:

@@ -1,8 +1,8 @@
-"""The command `probe`: one sub-command per probe, with options of its own."""
+"""The commands on trained nets: `probe`, one sub-command per probe with options of its own, and `eval`."""
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from typer import Argument, Exit, Option, Typer
 
 from resdepth.cli.signals import exit_on_signals
 from resdepth.config.checks import expand_path
-from resdepth.errors import ConfigError, one_line
+from resdepth.errors import ConfigError, RecordError, RunError, one_line
 from resdepth.probes.rows import PROBES
 
 app = Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -40,6 +40,10 @@ Restart = Annotated[bool, Option("--restart", help="Measure everything again; ke
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only problems.")]
 ConfigDir = Annotated[Path | None, Option(help="Folder with your own YAML files: data/, recipe/, ...")]
 
+Plugins = Annotated[
+    list[Path] | None, Option("--plugin", help="Python file with variants of your own; can be given several times.")
+]
+
 
 def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a probe's command, with its source, and the columns of its CSV below the options."""
@@ -54,38 +58,38 @@ def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @_command("gradients")
 def gradients(
     targets: Targets = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
-    quiet: Quiet = False, config_dir: ConfigDir = None,
+    quiet: Quiet = False, config_dir: ConfigDir = None, plugin: Plugins = None,
     every: Annotated[int, Option(help="Of trained nets, measure every so many epochs, besides first and last.")] = 1,
 ) -> None:  # fmt: skip
     _require("--every", every, 1, 10**6)
-    _run("gradients", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet, every=every)
+    _run("gradients", targets, out, formats, config_dir, plugin, {}, restart=restart, quiet=quiet, every=every)
 
 
 @_command("identity")
 def identity(
     targets: Trained = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
-    quiet: Quiet = False, config_dir: ConfigDir = None,
+    quiet: Quiet = False, config_dir: ConfigDir = None, plugin: Plugins = None,
     blocks: Annotated[str, Option(help="Numbers of blocks to insert at each place.")] = "1,10",
 ) -> None:  # fmt: skip
     words = blocks.split(",")
     if not all(word.isdecimal() and len(word) < 5 and 1 <= int(word) <= 1000 for word in words):
         raise ConfigError("--blocks", blocks, "needs whole numbers from 1 to 1,000, such as 1,10")
     options = {"blocks": sorted({int(word) for word in words})}
-    _run("identity", targets, out, formats, config_dir, options, restart=restart, quiet=quiet)
+    _run("identity", targets, out, formats, config_dir, plugin, options, restart=restart, quiet=quiet)
 
 
 @_command("learn-identity")
 def learn_identity(
     targets: Stacks = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
-    quiet: Quiet = False, config_dir: ConfigDir = None,
+    quiet: Quiet = False, config_dir: ConfigDir = None, plugin: Plugins = None,
 ) -> None:  # fmt: skip
-    _run("learn-identity", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet)
+    _run("learn-identity", targets, out, formats, config_dir, plugin, {}, restart=restart, quiet=quiet)
 
 
 @_command("grow")
 def grow(
     targets: Trained = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
-    quiet: Quiet = False, config_dir: ConfigDir = None,
+    quiet: Quiet = False, config_dir: ConfigDir = None, plugin: Plugins = None,
     blocks: Annotated[int, Option(help="Blocks of two layers to add.")] = 9,
     epochs: Annotated[int, Option(help="Epochs to go on training.")] = 3,
     epoch: Annotated[int | None, Option(help="Start from this epoch's weights.", show_default="the last")] = None,
@@ -94,15 +98,15 @@ def grow(
     _require("--epochs", epochs, 1, 10**6)
     _require("--epoch", 1 if epoch is None else epoch, 1, 10**6)
     options = {"blocks": blocks, "epochs": epochs}
-    _run("grow", targets, out, formats, config_dir, options, restart=restart, quiet=quiet, epoch=epoch)
+    _run("grow", targets, out, formats, config_dir, plugin, options, restart=restart, quiet=quiet, epoch=epoch)
 
 
 @_command("decay")
 def decay(
     targets: Trained = None, out: Out = None, formats: Formats = "png,svg", restart: Restart = False,
-    quiet: Quiet = False, config_dir: ConfigDir = None,
+    quiet: Quiet = False, config_dir: ConfigDir = None, plugin: Plugins = None,
 ) -> None:  # fmt: skip
-    _run("decay", targets, out, formats, config_dir, {}, restart=restart, quiet=quiet)
+    _run("decay", targets, out, formats, config_dir, plugin, {}, restart=restart, quiet=quiet)
 
 
 @app.command("table", help="Print what the probes below a folder found, as a table in Markdown.")
@@ -123,15 +127,18 @@ def _require(option: str, value: int, least: int, most: int) -> None:
 @exit_on_signals()
 def _run(
     name: str, targets: list[str] | None, out: Path | None, formats: str, config_dir: Path | None,
-    options: dict[str, Any], *, restart: bool, quiet: bool, every: int = 1, epoch: int | None = None,
+    plugins: list[Path] | None, options: dict[str, Any], *, restart: bool, quiet: bool, every: int = 1,
+    epoch: int | None = None,
 ) -> None:  # fmt: skip
     """Measure, draw the figures, and print what was found and the files."""
     from resdepth.cli.progress import track_nets
+    from resdepth.models.plugins import use_plugins
     from resdepth.probes.probe import measure
     from resdepth.probes.report import findings
     from resdepth.probes.selection import select
     from resdepth.report.style import parse_formats
 
+    use_plugins(plugins or [])
     chosen = parse_formats(formats)
     probe = PROBES[name]
     selection = select(probe, targets or [], config_dir, every=every, epoch=epoch)
@@ -140,8 +147,7 @@ def _run(
     words = [word for word in sys.argv[1:] if word not in ("--restart", "--quiet", "-q")]
     with track_nets(len(selection.nets), quiet=quiet) as on_net:
         csv, failures = measure(probe, selection, options, shlex.join(["resdepth", *words]), on_net, restart=restart)
-    for line in (*selection.problems, *failures):
-        print(f"resdepth: {one_line(line)}", file=sys.stderr)
+    _warn([*selection.problems, *failures])
     if csv.exists():
         files = [csv, *_draw(name, csv, chosen)]
         if not quiet:
@@ -167,3 +173,39 @@ def _draw(name: str, csv: Path, formats: tuple[str, ...]) -> list[Path]:
         remedy = f"cannot be written to ({error.strerror}); fix that and run the same command again"
         raise ConfigError("--out", csv.parent, remedy) from error
     return files
+
+
+@exit_on_signals(continues=False)
+def evaluate(
+    results: Annotated[Path, Argument(metavar="RUN", help="A run's folder, or a folder of runs.")],
+    overrides: Annotated[
+        list[str] | None,
+        Argument(metavar="[KEY=VALUE]...", help="Another data set: data=NAME, data.KEY=VALUE; device."),
+    ] = None,
+    config_dir: ConfigDir = None,
+    plugin: Plugins = None,
+) -> None:
+    """Print loss and error of trained nets on their own data set or another one; write them to evaluations.csv."""
+    from resdepth.cli.printing import print_evaluation
+    from resdepth.models.plugins import use_plugins
+    from resdepth.probes import trained
+
+    use_plugins(plugin or [])
+    runs, problems = trained.select_runs(results)
+    _warn(problems)
+    failures: list[str] = []
+    for folder, config in runs:
+        try:
+            print_evaluation(trained.evaluate(folder, config, overrides or [], config_dir))
+        except (RecordError, RunError) as error:
+            if len(runs) == 1:
+                raise
+            failures.append(str(error))
+            _warn(failures[-1:])
+    if failures:
+        raise Exit(1)
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"resdepth: {one_line(line)}", file=sys.stderr)

@@ -55,9 +55,9 @@ def numbers(default: list[Any], meaning: str, is_valid: Callable[[Any], bool], v
     return key(default, meaning, values, lambda name, value: require(is_valid(value), name, value, f"needs {values}"))
 
 
-def choice(default: str, meaning: str, options: Collection[str], *, stands_for: str = "") -> Any:
+def choice(default: str, meaning: str, options: Collection[str], *, hint: str = "", stands_for: str = "") -> Any:
     """Declare a field that is one of the options: those that the collection holds when a value is checked."""
-    check = lambda name, value: require_choice(name, value, options)  # noqa: E731
+    check = lambda name, value: require_choice(name, value, options, hint)  # noqa: E731
     *most, last = options
     return key(default, meaning, f"{', '.join(most)} or {last}", check, stands_for=stands_for)
 
@@ -107,9 +107,9 @@ def require(condition: bool, name: str, value: object, remedy: str) -> None:
         raise ConfigError(name, value, remedy)
 
 
-def require_choice(name: str, value: str, options: Collection[str]) -> None:
+def require_choice(name: str, value: str, options: Collection[str], hint: str = "") -> None:
     """Raises ConfigError unless the value is one of the options."""
-    require(value in options, name, value, f"choose one of {', '.join(options)}")
+    require(value in options, name, value, f"choose one of {', '.join(options)}{hint}")
 
 
 def name_of_path(path: str) -> str | None:

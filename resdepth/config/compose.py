@@ -32,7 +32,7 @@ from resdepth.errors import ConfigError
 
 _LENGTHS = {"recipe.epochs": "recipe.iterations", "recipe.iterations": "recipe.epochs"}
 # Keys that a run's directory names anyway, or that follow from a group's option.
-_NAMED = ("depth", "variant", "seed", "data.name", "model.name", "recipe.name")
+_NAMED = ("depth", "variant", "plugin", "seed", "data.name", "model.name", "recipe.name")
 _PARTS: dict[str, Callable[..., Any]] = {"data": DataConfig, "model": ModelConfig, "recipe": RecipeConfig}
 
 

@@ -20,6 +20,8 @@ DERIVED_KEYS = frozenset({"data.classes"})
 COMPUTED_KEYS = DERIVED_KEYS | {"data.fingerprint"}
 # Keys without a meaning for a variant without a shortcut, which do not tell such runs apart.
 SHORTCUT_KEYS = ("model.shortcut", "model.zero_init_residual")
+# The hash of the file that defines a user's own variant, which built-in ones lack.
+PLUGIN_KEY = "plugin"
 # Keys of the other architectures.
 FOREIGN_KEYS = {"conv": ("model.widths",), "dense": ("model.width", "model.downsample")}
 
@@ -93,6 +95,6 @@ def run_identity(config: RunConfig) -> dict[str, Any]:
 
 def unused_keys(config: RunConfig) -> frozenset[str]:
     """Return the keys without a meaning for this run's variant and architecture."""
-    return frozenset(
-        (() if VARIANTS[config.variant].has_shortcut else SHORTCUT_KEYS) + FOREIGN_KEYS[config.model.architecture]
-    )
+    of_variant = () if VARIANTS[config.variant].has_shortcut else SHORTCUT_KEYS
+    of_plugin = () if config.plugin else (PLUGIN_KEY,)
+    return frozenset(of_variant + of_plugin + FOREIGN_KEYS[config.model.architecture])

@@ -15,7 +15,7 @@ from hydra.errors import HydraException, OverrideParseException
 
 from resdepth.config.catalogue import option_files
 from resdepth.config.checks import name_of_path
-from resdepth.config.keys import COMPUTED_KEYS, known_keys
+from resdepth.config.keys import COMPUTED_KEYS, PLUGIN_KEY, known_keys
 from resdepth.config.schema import GROUPS
 from resdepth.errors import ConfigError
 
@@ -58,6 +58,8 @@ def _require_settable(override: Override, value: str, loader: ConfigLoader) -> N
         raise ConfigError(key, value, "Hydra's own keys cannot be swept; give one value, and quote a list")
     if key in COMPUTED_KEYS:
         raise ConfigError(key, value, "is computed by the program from the data's content; leave it out")
+    if key == PLUGIN_KEY:
+        raise ConfigError(key, value, "is computed by the program; name a file of variants with --plugin FILE")
 
 
 def normalise_override(line: str, loader: ConfigLoader) -> str:

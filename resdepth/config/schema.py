@@ -38,6 +38,7 @@ ARCHITECTURES = ("conv", "dense")
 
 # The folder of the results in the repository, which are read only where they are named.
 PUBLISHED = "published"
+_PLUGIN_HINT = "; --plugin FILE adds variants of your own"
 _MAX_DEPTH = 20_000
 _OPTIONS_NAME = "the option's name"
 
@@ -187,10 +188,11 @@ class RecipeConfig:
 
 @dataclass
 class RunConfig:
-    """One run: one net, one data set, one recipe, one seed."""
+    """One run: one net, one data set, one recipe, one seed. `plugin` is filled in, a SHA-256."""
 
     depth: int = key(20, "weighted layers", "6n+2 for a conv net, an even number for a dense net")
-    variant: str = choice("residual", "how a block joins its output with its input", VARIANTS)
+    variant: str = choice("residual", "how a block joins its output with its input", VARIANTS, hint=_PLUGIN_HINT)
+    plugin: str = key("", "hash of the file of your own variant", "computed", stands_for="computed")
     seed: int = number(0, "seed of initialisation, order and augmentation", least=0, most=2**31 - 1)
     device: str = pattern(
         "auto",
@@ -261,6 +263,10 @@ class RunConfig:
             f"no device has the memory for that net; at most {_MAX_DEPTH:,}",
         )
         require_valid(self)
+        known = VARIANTS[self.variant].plugin
+        remedy = f"was trained as defined by another file (SHA-256 {self.plugin[:8]}...) than is given with --plugin"
+        require(self.plugin in ("", known), "variant", self.variant, f"{remedy}; name that one")
+        self.plugin = known
         require(
             self.name != PUBLISHED,
             "name",

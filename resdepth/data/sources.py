@@ -64,6 +64,13 @@ def _content(config: DataConfig) -> DataConfig:
     return replace(config, name="", fingerprint="", classes=None)
 
 
+def forget_user_data() -> None:
+    """Read users' own data again when they are asked for: in a notebook, a file may change between two calls."""
+    for config in [config for config in _loaded if config.source in USER_SOURCES]:
+        del _loaded[config]
+    fingerprint.cache_clear()
+
+
 def _load(config: DataConfig) -> Dataset:
     whole = LOADERS[config.source](config)
     _require_subset(config, whole.classes, len(whole.train.labels))

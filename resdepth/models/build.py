@@ -1,11 +1,13 @@
 """Construction of initialised nets."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from resdepth.config.schema import ModelConfig
+from resdepth.errors import ConfigError
 from resdepth.models.batch_norm import BatchNorm
 from resdepth.models.conv import ConvNet
 from resdepth.models.dense import FullyConnectedNet
@@ -26,6 +28,25 @@ def build(depth: int, variant: str, model: ModelConfig, image: Image, classes: i
         net = ConvNet(depth, VARIANTS[variant], model, image[0], classes)
     initialise_net(net, variant, model, seed)
     return net
+
+
+def require_join(variant: str, model: ModelConfig, dtype: torch.dtype) -> None:
+    """Raises ConfigError unless a variant's join returns z's shape and type, and a small net of it can be trained."""
+    is_dense = model.architecture == "dense"
+    shape = (2, 3) if is_dense else (2, 3, 4, 4)
+    rule = "it takes z and a, tensors of one shape, and returns a tensor of that shape and type"
+    small = replace(model, widths=[2] * len(model.widths)) if is_dense else replace(model, width=2)
+    try:
+        joined = VARIANTS[variant].join(*torch.ones(2, *shape, dtype=dtype))
+        found = (tuple(joined.shape), joined.dtype) if isinstance(joined, torch.Tensor) else type(joined).__name__
+        if found == (shape, dtype):
+            net = build(model.min_depth, variant, small, (1, 8, 8), 2, torch.Generator())
+            net(torch.ones(2, 1, 8, 8)).sum().backward()
+    except Exception as error:  # of a user's code, and torch raises many kinds
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise ConfigError("variant", variant, f"its join fails ({type(error).__name__}: {line}); {rule}") from error
+    if found != (shape, dtype):
+        raise ConfigError("variant", variant, f"its join returns {found} for {(shape, dtype)}; {rule}")
 
 
 def initialise_net(net: Net, variant: str, model: ModelConfig, seed: torch.Generator) -> None:

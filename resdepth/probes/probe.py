@@ -20,8 +20,9 @@ from resdepth.host import cores
 from resdepth.probes.nets import ProbedNet, load_data
 from resdepth.probes.rows import PROBES, SETTINGS, NetRow, Probe
 from resdepth.probes.selection import Selection
-from resdepth.results import environment, rows
-from resdepth.results.atomic import PART, atomic_write_text
+from resdepth.results import environment
+from resdepth.results.files import rows
+from resdepth.results.files.atomic import PART, atomic_write_text
 from resdepth.results.run_directory import LOCK, RunLockedError, describe_differences, locked, set_aside
 from resdepth.sweep.plan import RunSpec
 from resdepth.sweep.processes import Ended, call_in_processes

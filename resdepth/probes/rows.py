@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from resdepth.results.rows import column
+from resdepth.results.files.rows import column
 
 SETTINGS = "probe.json"  # beside each CSV: the nets' configurations, the options, the commands
 

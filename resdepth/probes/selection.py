@@ -12,6 +12,7 @@ from resdepth.config.compose import expand
 from resdepth.config.keys import identity, run_identity
 from resdepth.config.schema import PUBLISHED, RunConfig
 from resdepth.errors import ConfigError
+from resdepth.models.plugins import plugin_paths
 from resdepth.probes.nets import ProbedNet
 from resdepth.probes.rows import Probe
 from resdepth.results.outcome import read_outcome
@@ -19,7 +20,7 @@ from resdepth.results.run_directory import CONFIG, WEIGHTS, load_config
 from resdepth.sweep.plan import make_plan
 
 # Keys that follow from the options of the groups.
-_IN_GROUPS = ("data.fingerprint", "data.name", "data.source", "model.name", "recipe.name")
+_IN_GROUPS = ("data.fingerprint", "plugin", "data.name", "data.source", "model.name", "recipe.name")
 # Keys that may be set for trained nets: where they are measured, and where the data lie.
 _FREE = ("device", "data.path", "data.root", "data.download")
 
@@ -78,7 +79,7 @@ def _is_folder(word: str) -> bool:
 def _select_trained(probe: Probe, root: Path, overrides: Sequence[str], *, every: int, epoch: int | None) -> Selection:
     if not root.is_dir():
         raise ConfigError("results", root, "is neither a folder of results nor an override such as depth=20")
-    runs = sorted(_run_folders(root), key=lambda folder: folder.parts)
+    runs = sorted(run_folders(root), key=lambda folder: folder.parts)
     configs = {folder: _with(load_config(folder), overrides) for folder in runs}
     if not configs:
         remedy = "contains no runs; make some with resdepth sweep depth=20,56,110 keep_weights=last"
@@ -89,7 +90,7 @@ def _select_trained(probe: Probe, root: Path, overrides: Sequence[str], *, every
     nets, missing, problems, diverged = list[ProbedNet](), list[Path](), list[str](), list[str]()
     for folder, config in configs.items():
         label = folder.name if folder == root else folder.relative_to(root).as_posix()
-        files, outcome = _weights(folder), read_outcome(folder)
+        files, outcome = kept_weights(folder), read_outcome(folder)
         epochs = _epochs(probe, list(files), every, epoch)
         if outcome is not None and outcome.state == "diverged":
             # There are no weights after a divergence; those before it are not the trained net's.
@@ -136,14 +137,15 @@ def _epochs(probe: Probe, kept: Sequence[int], every: int, epoch: int | None) ->
     return [max(kept)] if probe.needs_weights else [0, *(e for e in kept if e == max(kept) or e % every == 0)]
 
 
-def _run_folders(root: Path) -> Iterator[Path]:
+def run_folders(root: Path) -> Iterator[Path]:
+    """Yield the runs at or below a folder, without hidden and published ones."""
     for file in root.rglob(CONFIG):
         below = file.relative_to(root).parts[:-1]
         if PUBLISHED not in below and not any(part.startswith(".") for part in below):
             yield file.parent
 
 
-def _weights(folder: Path) -> dict[int, Path]:
+def kept_weights(folder: Path) -> dict[int, Path]:
     """Return the files of a run's weights by epoch, in order."""
     files = {path.stem.removeprefix("epoch-"): path for path in (folder / WEIGHTS).glob("epoch-*.safetensors")}
     return {int(epoch): files[epoch] for epoch in sorted(filter(str.isdecimal, files), key=int)}
@@ -175,9 +177,9 @@ def train_command(configs: Sequence[RunConfig], folder: Path, kept: str) -> str:
         keys = {"depth": config.depth, "variant": config.variant, "seed": config.seed}
         keys |= dict(word.split("=", 1) for word in (*groups, *paths))
         for key, value in {**keys, **{k: v for k, v in run_identity(config).items() if k not in _IN_GROUPS}}.items():
-            texts, text = found.setdefault(key, []), _as_override(value)
+            texts, text = found.setdefault(key, []), as_override(value)
             texts += [] if text in texts else [text]
-    plain = {key: _as_override(value) for key, value in defaults.items() if key not in ("depth", "variant", "seed")}
+    plain = {key: as_override(value) for key, value in defaults.items() if key not in ("depth", "variant", "seed")}
     words = [f"{key}={','.join(_ordered(texts))}" for key, texts in found.items() if texts != [plain.get(key)]]
     # A relative path may lack the experiment's name.
     folder = folder if len(folder.parts) > 2 else folder.resolve()
@@ -186,10 +188,12 @@ def train_command(configs: Sequence[RunConfig], folder: Path, kept: str) -> str:
     results = folder.parent.parent
     where += [] if results == Path("results") or is_published else [f"results={results}"]
     restart = [] if is_published else ["--restart"]
-    return shlex.join(["resdepth", "sweep", *words, *where, f"keep_weights={kept}", *restart])
+    plugins = [word for path in plugin_paths(config.variant for config in configs) for word in ("--plugin", path)]
+    return shlex.join(["resdepth", "sweep", *words, *where, f"keep_weights={kept}", *plugins, *restart])
 
 
-def _as_override(value: object) -> str:
+def as_override(value: object) -> str:
+    """Return a value as an override states it."""
     if isinstance(value, list):
         return f"[{','.join(map(str, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from resdepth.config.keys import DERIVED_KEYS, EXECUTION_KEYS, SHORTCUT_KEYS
+from resdepth.config.keys import DERIVED_KEYS, EXECUTION_KEYS, PLUGIN_KEY, SHORTCUT_KEYS
 from resdepth.results.metrics import COLUMNS
 from resdepth.results.run_directory import safe_name
 from resdepth.variants import VARIANTS
@@ -15,6 +15,8 @@ from resdepth.variants import VARIANTS
 LEARNING_RATE = "recipe.lr"
 # Shown by the panels and axes of every figure. The shortcut is compared by its configuration key instead.
 _AXES = ("variant", "depth", "seed", "shortcut")
+# Keys that some variants lack: a run without one is compared with those of each of its values.
+_PARTIAL_KEYS = (*SHORTCUT_KEYS, PLUGIN_KEY)
 # Keys that a title shows in a fixed place or not at all.
 _IN_TITLE = (
     *(LEARNING_RATE, "recipe.epochs", "recipe.iterations", "recipe.name", "precision"),
@@ -70,6 +72,7 @@ class Comparison:
         for run in self.rows.run.unique():
             for key, _, value in (part.partition("=") for part in run.split(",")[1:]):
                 found.setdefault(key, set()).add(value)
+        found.pop(PLUGIN_KEY, None)  # shown if it is one of `keys`
         # A long directory name ends in a cut-off key, without a value.
         is_cut = any("" in values for values in found.values())
         found |= {key: {format_value(value)} for key, value in self.keys.items()}
@@ -98,20 +101,20 @@ def _format_length(row: "pd.Series[Any]") -> str:
 def comparisons(table: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[Comparison]:
     """Split a table of `load_results` by experiment and by every key that varies, except for `pooled`.
 
-    Every run is in at least one comparison; runs of a variant without a shortcut are in those of every shortcut.
+    Every run is in at least one comparison; runs of a variant without a shortcut are in those of every shortcut, and
+    those of a built-in variant in those of every version of a user's own.
     """
     found = []
     for experiment, rows in table.groupby("experiment", sort=True):
         keys = varying_keys(rows, pooled)
         combinations = rows[keys].drop_duplicates().sort_values(keys) if keys else pd.DataFrame(index=[0])
-        for values in combinations.to_dict("records"):
-            chosen = {str(key): value for key, value in values.items()}
-            matching = rows[_mask(rows, chosen)]
-            lacks_shortcut = any(key in SHORTCUT_KEYS and pd.isna(value) for key, value in chosen.items())
-            any_shortcut = {key: value for key, value in chosen.items() if key not in SHORTCUT_KEYS}
-            is_repeated = set(matching.run) < set(rows[_mask(rows, any_shortcut)].run)
-            if not (lacks_shortcut and is_repeated):
-                found.append(Comparison(str(experiment), chosen, matching))
+        candidates = [{str(key): value for key, value in c.items()} for c in combinations.to_dict("records")]
+        parts = [(chosen, rows[_mask(rows, chosen)]) for chosen in candidates]
+        runs = [set(part.run) for _, part in parts]
+        for (chosen, part), own in zip(parts, runs, strict=True):
+            is_partial = any(key in _PARTIAL_KEYS and pd.isna(value) for key, value in chosen.items())
+            if not (is_partial and any(own < others for others in runs)):
+                found.append(Comparison(str(experiment), chosen, part))
     return found
 
 
@@ -129,19 +132,26 @@ def varying_keys(rows: pd.DataFrame, pooled: tuple[str, ...] = ()) -> list[str]:
     keys = [column for column in rows.columns if column not in ("experiment", "run", "state", *COLUMNS)]
     for key in ["dataset", "recipe.name", "model", *keys]:
         finer = len(runs[[*kept, key]].drop_duplicates())
-        # A shortcut's key is NaN for a variant without a shortcut, which does not distinguish the run.
-        if key not in skipped and runs[key].nunique(dropna=key in SHORTCUT_KEYS) > 1 and finer > groups:
+        if key not in skipped and _varies(runs, key) and finer > groups:
             kept, groups = [*kept, key], finer
     return kept
 
 
+def _varies(runs: pd.DataFrame, key: str) -> bool:
+    """Return whether a key distinguishes runs: not where it is NaN for a variant that lacks it."""
+    if key == PLUGIN_KEY:
+        # Variants may come from different files; versions of one variant are told apart.
+        return bool(runs.groupby("variant")[key].nunique().max() > 1)
+    return bool(runs[key].nunique(dropna=key in _PARTIAL_KEYS) > 1)
+
+
 def _mask(rows: pd.DataFrame, chosen: dict[str, Any]) -> "pd.Series[bool]":
-    """Return whether each row has the chosen values; a run without a shortcut matches every shortcut."""
+    """Return whether each row has the chosen values; a run that lacks a partial key matches every value."""
     mask = pd.Series(True, index=rows.index)
     for key, value in chosen.items():
         absent = rows[key].isna()
         matches = absent if pd.isna(value) else rows[key] == value
-        mask &= matches | absent if key in SHORTCUT_KEYS else matches
+        mask &= matches | absent if key in _PARTIAL_KEYS else matches
     return mask
 
 

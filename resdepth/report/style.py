@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from resdepth.config.checks import require_choice
-from resdepth.results.atomic import atomic_open
+from resdepth.results.files.atomic import atomic_open
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": 150,

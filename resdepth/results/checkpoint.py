@@ -27,7 +27,7 @@ from resdepth.config.keys import run_identity
 from resdepth.config.schema import RunConfig
 from resdepth.errors import RecordError, RunError
 from resdepth.host import signals_deferred
-from resdepth.results.atomic import atomic_open
+from resdepth.results.files.atomic import atomic_open
 from resdepth.results.run_directory import WEIGHTS, describe_differences
 
 CHECKPOINT = "checkpoint.pt"

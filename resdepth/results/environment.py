@@ -12,7 +12,7 @@ import torch
 
 from resdepth import __version__
 from resdepth.device import device_name
-from resdepth.results.atomic import atomic_write_text
+from resdepth.results.files.atomic import atomic_write_text
 
 ENVIRONMENT = "environment.json"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from resdepth.errors import RecordError
-from resdepth.results.atomic import atomic_write_text
-from resdepth.results.rows import column
+from resdepth.results.files.atomic import atomic_write_text
+from resdepth.results.files.rows import column
 
 METRICS = "metrics.csv"
 SCHEMA_VERSION = 1

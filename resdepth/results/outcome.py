@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from resdepth.errors import RecordError
-from resdepth.results.atomic import atomic_write_text
+from resdepth.results.files.atomic import atomic_write_text
 
 OUTCOME = "outcome.json"
 STATES = ("finished", "diverged", "failed")

@@ -20,10 +20,18 @@ import yaml
 from filelock import FileLock, Timeout
 
 from resdepth.config.checks import expand_path
-from resdepth.config.keys import EXECUTION_KEYS, FOREIGN_KEYS, SHORTCUT_KEYS, flatten, run_identity, unused_keys
+from resdepth.config.keys import (
+    EXECUTION_KEYS,
+    FOREIGN_KEYS,
+    PLUGIN_KEY,
+    SHORTCUT_KEYS,
+    flatten,
+    run_identity,
+    unused_keys,
+)
 from resdepth.config.schema import DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError, RecordError, RunError
-from resdepth.results.atomic import PART, atomic_write_text
+from resdepth.results.files.atomic import PART, atomic_write_text
 from resdepth.results.metrics import METRICS, read_columns
 from resdepth.results.outcome import OUTCOME, Outcome, read_outcome
 from resdepth.variants import VARIANTS
@@ -58,6 +66,8 @@ def run_path(config: RunConfig, non_defaults: Iterable[tuple[str, Any]]) -> Path
     """Return results/<name>/<variant>-<depth>-s<seed>,..., each part a valid file name on any system."""
     unused = unused_keys(config)
     kept = [(key, value) for key, value in non_defaults if key not in unused]
+    if config.plugin:
+        kept.append((PLUGIN_KEY, config.plugin[:8]))
     if config.data.fingerprint:
         kept.append(("content", config.data.fingerprint[:8]))
     parts = [f"{config.variant}-{config.depth}-s{config.seed}", *(f"{k}={_format(v)}" for k, v in kept)]
@@ -114,8 +124,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 def with_defaults(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's configuration with the defaults of keys that are newer and have a meaning for it."""
     architecture, variant = found.get("model.architecture", "conv"), VARIANTS.get(str(found["variant"]))
-    unused = set(FOREIGN_KEYS.get(str(architecture), ())) | EXECUTION_KEYS
-    unused |= set(() if variant is None or variant.has_shortcut else SHORTCUT_KEYS)
+    unused = {*FOREIGN_KEYS.get(str(architecture), ()), *EXECUTION_KEYS, PLUGIN_KEY}
+    # A user's own variant is not known here: its configuration has the key if it has a shortcut.
+    has_shortcut = SHORTCUT_KEYS[0] in found if variant is None else variant.has_shortcut
+    unused |= set(() if has_shortcut else SHORTCUT_KEYS)
     return {**{key: value for key, value in _DEFAULTS.items() if key not in unused}, **found}
 
 
@@ -128,6 +140,8 @@ def load_config(folder: Path) -> RunConfig:
     kinds = {"data": DataConfig, "model": ModelConfig, "recipe": RecipeConfig}
     try:
         return RunConfig(**{key: kinds[key](**value) if key in kinds else value for key, value in tree.items()})
+    except ConfigError as error:
+        raise ConfigError(error.field, error.value, f"{error.remedy} (in {folder / CONFIG})") from error
     except TypeError as error:
         raise RecordError(f"{folder / CONFIG}: is of another version of resdepth ({error}); {_REMEDY}") from error
 

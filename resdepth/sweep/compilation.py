@@ -10,10 +10,12 @@ nothing is found in the cache.
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -23,6 +25,7 @@ from resdepth.data.dataset import Shape
 from resdepth.data.device_data import to_device
 from resdepth.data.synthetic import random_dataset
 from resdepth.host import cores, sigint_blocked
+from resdepth.models.plugins import Plugin, activate, active_plugins
 from resdepth.models.size import stages
 from resdepth.training.engine import block_forward
 from resdepth.training.timing import begin_epoch
@@ -47,7 +50,7 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
     channels, height, width = trainer.data.train.images.shape[1:]
     shape = Shape(channels, height, width, trainer.data.classes, trainer.schedule.batch_size)
     layout = (trainer.net.memory_format, config.native_batch_norm)
-    kind = (config.device, config.variant, config.model, config.precision, layout, shape)
+    kind = (config.device, config.variant, config.plugin, config.model, config.precision, layout, shape)
     key = repr((config.depth, kind))
     containing = {key, repr((enough, kind))}
     while containing & _in_progress:
@@ -56,13 +59,13 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
         return
     _in_progress.add(key)
     waiting, active = _distinct_blocks(config.depth, config.model), list[BaseProcess]()
-    settings = (config, shape, max(1, cores() // len(waiting)), torch.get_num_threads())
+    settings = (config, shape, max(1, cores() // len(waiting)), torch.get_num_threads(), active_plugins())
     start = multiprocessing.get_context("spawn").Process
     try:
         while waiting or active:
             while waiting and len(active) < cores():
                 process: BaseProcess = start(target=_compile, args=(waiting.pop(), *settings), daemon=True)
-                with sigint_blocked():
+                with sigint_blocked(), _without_main():
                     process.start()
                 active.append(process)
             active = [process for process in active if process.is_alive()]
@@ -72,6 +75,17 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
         _in_progress.discard(key)
         for process in active:
             process.kill()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep the processes that are started from executing the main script again, which may be a user's, unguarded."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _distinct_blocks(depth: int, model: ModelConfig) -> list[int]:
@@ -88,7 +102,7 @@ def _distinct_blocks(depth: int, model: ModelConfig) -> list[int]:
     return list(found.values())
 
 
-def _compile(number: int, config: RunConfig, shape: Shape, share: int, threads: int) -> None:
+def _compile(number: int, config: RunConfig, shape: Shape, share: int, threads: int, plugins: Sequence[Plugin]) -> None:
     """Train a net for one step with one compiled block; the function that a process executes."""
     # Each process would start as many compilers as there are cores.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(share))
@@ -98,6 +112,7 @@ def _compile(number: int, config: RunConfig, shape: Shape, share: int, threads: 
         contextlib.redirect_stderr(nowhere),
         contextlib.suppress(Exception),  # the training process compiles what is missing, and reports why it cannot
     ):
+        activate(plugins)
         device, recipe = devices.resolve(config.device), config.recipe
         devices.set_precision(config.precision, device)
         data = to_device(random_dataset(shape, shape.train_images), recipe.normalise, recipe.pad, device)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
@@ -15,12 +16,16 @@ from omegaconf.errors import OmegaConfBaseException
 from resdepth import device as devices
 from resdepth.config.compose import initialized_hydra
 from resdepth.config.hydra_errors import one_line_errors
-from resdepth.errors import ConfigError, ResdepthError, RunError
+from resdepth.data import sources
+from resdepth.errors import ConfigError, RecordError, ResdepthError, RunError
+from resdepth.models.plugins import Plugin, activate, active_plugins, use_plugins
 from resdepth.results.outcome import Outcome
 from resdepth.results.run_directory import RunLockedError, RunState, locked, set_aside
+from resdepth.results.table import read_runs
 from resdepth.sweep.groups import Group
 from resdepth.sweep.observer import Observer
-from resdepth.sweep.preflight import ReadySweep, require_devices
+from resdepth.sweep.plan import make_plan
+from resdepth.sweep.preflight import ReadySweep, preflight, require_devices
 from resdepth.sweep.processes import train_in_processes
 from resdepth.sweep.run import train_interleaved
 
@@ -44,8 +49,10 @@ class _Task:
     groups: tuple[Group, ...]
     make_observer: Callable[[], Observer]
     checks_device: bool
+    plugins: tuple[Plugin, ...]
 
     def __call__(self, config: DictConfig) -> list[Outcome]:
+        activate(self.plugins)
         group, observer = self.groups[config.job], self.make_observer()
         if self.checks_device:
             try:
@@ -76,12 +83,37 @@ def launch(ready: ReadySweep, make_observer: Callable[[], Observer], config_dir:
         # All of them before the first is trained: after an interruption, a finished run is then one of this sweep.
         if run.state is RunState.RESTARTED:
             set_aside(run.directory)
-    task = _Task(ready.groups, make_observer, checks_device=plan.uses_external_launcher)
+    task = _Task(ready.groups, make_observer, checks_device=plan.uses_external_launcher, plugins=active_plugins())
     results = plan.pending[0].directory.parents[1]
     returned = _multirun(task, len(ready.groups), plan.hydra_overrides, results, config_dir)
     pairs = zip(ready.groups, returned, strict=True)
     outcomes = {run.directory: o for group, part in pairs for run, o in zip(group.runs, part, strict=True)}
     return [outcomes[run.directory] for run in plan.pending]
+
+
+def train(
+    overrides: Sequence[str] = (), *, config_dir: str | Path | None = None, restart: bool = False,
+    plugins: Sequence[str | Path] = (),
+) -> pd.DataFrame:  # fmt: skip
+    """Train one run, as `resdepth train`, silently and in this process; return its table, a row per epoch.
+
+    `overrides` and the keywords are those of the command line: `train(["depth=20", "recipe.epochs=5"])`. A finished run
+    is not trained again, an interrupted one continues. The table is that of `load_results` for the run's directory.
+    Raises ConfigError or DataError for bad input, and RunError, with its line, for a run that failed.
+    """
+    if isinstance(overrides, str):
+        raise ConfigError("overrides", overrides, f'needs a list, such as ["{overrides}"]')
+    use_plugins(plugins)
+    sources.forget_user_data()
+    folder = None if config_dir is None else Path(config_dir)
+    plan = make_plan(list(overrides), folder, swept=False, restart=restart)
+    for run, outcome in zip(plan.pending, launch(preflight(plan), Observer, folder), strict=True):
+        if not outcome.is_result:
+            raise RunError(f"{run.directory}: failed: {outcome.message}")
+    table, problems = read_runs([run.directory for run in plan.runs])
+    if problems:
+        raise RecordError(problems[0])
+    return table
 
 
 def _multirun(

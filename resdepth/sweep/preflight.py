@@ -15,6 +15,7 @@ from resdepth.data.device_data import DeviceData, to_device
 from resdepth.data.synthetic import random_dataset
 from resdepth.errors import ConfigError
 from resdepth.host import cores
+from resdepth.models.build import require_join
 from resdepth.results.run_directory import require_unlocked
 from resdepth.sweep.compilation import compile_blocks
 from resdepth.sweep.groups import Group, make_groups
@@ -45,6 +46,7 @@ def preflight(plan: Plan) -> ReadySweep:
     """
     for run in plan.pending:
         require_unlocked(run.directory, run.config)
+    _require_joins(plan.pending)
     if not plan.uses_external_launcher:
         require_devices(plan.pending)
     for data in dict.fromkeys(run.config.data for run in plan.pending):
@@ -73,6 +75,13 @@ def unchecked(plan: Plan) -> ReadySweep:
     if not plan.uses_external_launcher:
         require_devices(plan.pending)
     return ReadySweep(plan, make_groups(plan))
+
+
+def _require_joins(runs: Sequence[RunSpec]) -> None:
+    """Raises ConfigError for a user's own variant whose join does not work."""
+    configs = [run.config for run in runs if run.config.plugin]
+    for c in {(c.variant, c.model.architecture, c.precision): c for c in configs}.values():
+        require_join(c.variant, c.model, torch.bfloat16 if c.precision == "bf16" else torch.float32)
 
 
 def _require_writable(folder: Path) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from resdepth.data import sources
 from resdepth.data.dataset import Dataset
 from resdepth.host import sigint_blocked
+from resdepth.models.plugins import activate, active_plugins
 from resdepth.results.metrics import EpochRecord
 from resdepth.results.outcome import Outcome
 from resdepth.sweep.observer import Observer
@@ -109,7 +110,7 @@ class _Worker:
         # So that the pipe is closed when the process ends.
         there.close()
         # Not as an argument: of a program that is stopped meanwhile, the process would get half of it, and complain.
-        self.connection.send((function, task))
+        self.connection.send((active_plugins(), function, task))
 
     def receive(self) -> Any:
         """Return a message, or `Ended`."""
@@ -134,9 +135,10 @@ def _call(connection: Connection) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     torch.set_num_threads(1)
     try:
-        function, task = connection.recv()
+        plugins, function, task = connection.recv()
     except (EOFError, OSError):
         return  # the program has ended
+    activate(plugins)
     threading.Thread(target=_exit_when_closed, args=(connection,), daemon=True).start()
     function(*task, connection)
 

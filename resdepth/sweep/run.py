@@ -16,8 +16,8 @@ from resdepth.data.device_data import DeviceData, to_device
 from resdepth.errors import RecordError, ResdepthError, RunError
 from resdepth.host import signals_deferred
 from resdepth.results import checkpoint, environment
-from resdepth.results.atomic import PART
 from resdepth.results.checkpoint import CHECKPOINT, CheckpointWriter, save_weights
+from resdepth.results.files.atomic import PART
 from resdepth.results.metrics import METRICS, EpochRecord, MetricsWriter, read_rows, write_rows
 from resdepth.results.outcome import OUTCOME, Outcome, write_outcome
 from resdepth.results.run_directory import FAILURE, WEIGHTS, RunLockedError, locked, write_config

@@ -7,7 +7,7 @@ import pytest
 from resdepth.bench.figure import draw
 from resdepth.bench.findings import findings, line
 from resdepth.bench.rows import StepCost
-from resdepth.results import rows
+from resdepth.results.files import rows
 
 COST = StepCost(
     device="a GPU", data="cifar10", variant="residual", depth=56, engine="graph", precision="tf32",

@@ -11,7 +11,7 @@ import pytest
 from resdepth.probes.report.figures import draw, stems
 from resdepth.probes.rows import DecayRow, GradientRow, GrowRow, IdentityRow, LearnIdentityRow
 from resdepth.report.style import save_figure
-from resdepth.results.rows import write
+from resdepth.results.files.rows import write
 
 NET = {
     "run": "r", "dataset": "digits", "model": "conv", "variant": "plain", "depth": 8, "batch_norm": True,

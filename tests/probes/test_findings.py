@@ -10,7 +10,7 @@ import pytest
 from resdepth.probes.report.findings import findings
 from resdepth.probes.report.table import format_number, judge
 from resdepth.probes.rows import DecayRow, GradientRow, GrowRow, IdentityRow, LearnIdentityRow
-from resdepth.results.rows import write
+from resdepth.results.files.rows import write
 
 
 def net(variant="plain", depth=20, seed=0, **more):

@@ -12,7 +12,7 @@ from resdepth.probes import probe as shell
 from resdepth.probes.probe import measure
 from resdepth.probes.rows import PROBES, DecayRow, GradientRow
 from resdepth.probes.selection import Selection
-from resdepth.results import rows
+from resdepth.results.files import rows
 from resdepth.results.run_directory import locked
 
 GRADIENTS = PROBES["gradients"]

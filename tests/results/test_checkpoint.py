@@ -10,9 +10,9 @@ import torch
 from support.runs import metrics, rows, train_here
 from support.trainers import CPU, training
 
-import resdepth.results.atomic
-from resdepth.config.schema import RunConfig
+import resdepth.results.files.atomic
 from resdepth.config.keys import run_identity
+from resdepth.config.schema import RunConfig
 from resdepth.errors import RunError
 from resdepth.results import checkpoint
 from resdepth.results.checkpoint import CheckpointWriter
@@ -45,8 +45,9 @@ def test_torch_opens_a_checkpoint_and_executes_nothing(tmp_path):
         assert torch.equal(content["state"]["tensors"]["layer.weight"], t.net.layer.weight)
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
+        comment = archive.comment.decode()
     seal = f"resdepth-checkpoint 4 {sha256(path.read_bytes()[:-86]).hexdigest()}"
-    assert path.read_bytes()[-86:].decode() == seal
+    assert path.read_bytes()[-86:].decode() == comment == seal
 
 
 def test_a_checkpoint_of_format_3_is_continued(tmp_path):
@@ -84,7 +85,7 @@ class Disk:
 
 def test_epochs_go_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     disk = Disk()
-    monkeypatch.setattr(resdepth.results.atomic.os, "fsync", disk.fsync)
+    monkeypatch.setattr(resdepth.results.files.atomic.os, "fsync", disk.fsync)
     (planned,) = make_plan([*WORDS, "checkpoint_seconds=0", "keep_checkpoint=true"]).runs
     path = planned.directory / "checkpoint.pt"
     seen = []
@@ -127,7 +128,7 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_run_in_one_line_and_leave
             raise OSError(5, "Input/output error")
 
     (planned,) = make_plan([*WORDS, "checkpoint_seconds=0"]).runs
-    monkeypatch.setattr(resdepth.results.atomic.os, "fsync", fails_on_the_checkpoint)
+    monkeypatch.setattr(resdepth.results.files.atomic.os, "fsync", fails_on_the_checkpoint)
     outcome = train_run(planned, Observer())
     assert outcome.state == "failed"
     assert outcome.message == (
@@ -180,7 +181,7 @@ def test_a_full_disk_at_a_stop_leaves_the_checkpoint_before(tmp_path, monkeypatc
             checkpoints._writing.result()
             next(epochs)
             checkpoints.keep(t.state_dict())
-            monkeypatch.setattr(resdepth.results.atomic.os, "fsync", _full)
+            monkeypatch.setattr(resdepth.results.files.atomic.os, "fsync", _full)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

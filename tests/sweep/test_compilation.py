@@ -123,7 +123,7 @@ def test_a_compilation_that_fails_is_left_to_the_training_process(monkeypatch, c
     t = training(depth=8, engine="compiled")
     monkeypatch.setattr(compilation, "Trainer", fail)
     shape = Shape(1, 8, 8, 10, 32)
-    compilation._compile(0, t.config, shape, 1, 1)
+    compilation._compile(0, t.config, shape, 1, 1, ())
     assert capsys.readouterr() == ("", "")
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from resdepth.probes.rows import PROBES, SETTINGS
 from resdepth.report.comparison import variants_in
-from resdepth.results.rows import read
+from resdepth.results.files.rows import read
 from resdepth.variants import VARIANTS
 
 # A gradient that changes by more than these factors explodes or vanishes: over the layers of a net, and between depths.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from resdepth.errors import RecordError
-from resdepth.results.atomic import atomic_write_text
+from resdepth.results.files.atomic import atomic_write_text
 
 _Row = TypeVar("_Row")
 _BOOLEANS = {"True": True, "False": False}
@@ -28,10 +28,9 @@ def write(path: Path, rows: Sequence[Any]) -> None:
     atomic_write_text(path, text.getvalue())
 
 
-def read(path: Path, kind: type[_Row]) -> list[_Row]:
+def read(path: Path, kind: type[_Row], remedy: str = "fix it, or move its folder away") -> list[_Row]:
     """Read the rows that `write` wrote. Raises RecordError, naming file and line, for anything else."""
     columns = fields(kind)  # type: ignore[arg-type]
-    remedy = "fix it, or move its folder away"
     try:
         with path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.reader(file, strict=True))

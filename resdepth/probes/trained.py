@@ -1,0 +1,254 @@
+"""A trained net and its data, from its run's directory: for Python, and its loss and error for `resdepth eval`."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from resdepth import device as devices
+from resdepth.config.checks import expand_path
+from resdepth.config.compose import expand
+from resdepth.config.keys import COMPUTED_KEYS, EXECUTION_KEYS, flatten
+from resdepth.config.schema import USER_SOURCES, DataConfig, RunConfig
+from resdepth.data import sources
+from resdepth.data.device_data import DeviceData, to_device
+from resdepth.data.seeding import INITIALISATION, generator
+from resdepth.errors import ConfigError, DataError, RecordError
+from resdepth.models.build import build
+from resdepth.models.net import Net, copy_tensors
+from resdepth.models.plugins import use_plugins
+from resdepth.probes.selection import as_override, kept_weights, run_folders, train_command
+from resdepth.results import checkpoint
+from resdepth.results.files.evaluations import EvaluationRow, add_evaluation, read_evaluations
+from resdepth.results.outcome import read_outcome
+from resdepth.results.run_directory import CONFIG, load_config, read_config, with_defaults
+from resdepth.training.cuda import Stream
+from resdepth.training.engine import choose_memory_format
+from resdepth.training.evaluation import Evaluation
+
+
+class TrainedNet(NamedTuple):
+    """A net in evaluation mode, float32, on the CPU, with its weights after `epoch`."""
+
+    net: Net
+    epoch: int
+
+
+class Target(NamedTuple):
+    """The data set to evaluate on, and the run's own, whose training set's statistics normalise its images."""
+
+    own: DataConfig
+    data: DataConfig
+    normalise: str
+
+    @property
+    def differences(self) -> str:
+        """The keys of the data set that differ from those of the run's own."""
+        skipped = {key.removeprefix("data.") for key in EXECUTION_KEYS | COMPUTED_KEYS} | {"name", "source"}
+        own, data = dict(flatten(self.own)), dict(flatten(self.data))
+        return " ".join(f"data.{k}={as_override(v)}" for k, v in data.items() if k not in skipped and v != own[k])
+
+
+def load_net(run: str | Path, epoch: int | None = None, *, plugins: Sequence[str | Path] = ()) -> Net:
+    """Return the trained net of a run's directory, in evaluation mode, float32, on the CPU. No data set is needed.
+
+    Its weights are those kept after `epoch`, by default the last (`keep_weights`), else those of checkpoint.pt. The net
+    maps images (N, C, H, W), float32, normalised as in its training, to logits (N, classes): `load_data(run)` has the
+    `normalise` for that. `plugins` are files of variants of the user's own. Raises ConfigError for a run without
+    weights, with the command that makes them, and RecordError or RunError for damaged files.
+    """
+    use_plugins(plugins)
+    folder = _run_folder(run)
+    return load_trained(folder, load_config(folder), epoch).net
+
+
+def load_data(run: str | Path, overrides: Sequence[str] = (), *, config_dir: str | Path | None = None) -> DeviceData:
+    """Return the data set of a run, on the CPU, normalised as in its training.
+
+    `data.normalise(pixels)` maps images of any origin, (N, C, H, W) uint8, to the net's input: pixels / 255, less the
+    mean of the run's training set, divided by its deviation. `data.test.images` (N, C, H, W) uint8 and
+    `data.test.labels` (N,) are the test set, `data.train` the training set; with overrides (`data=npz`,
+    `data.path=mine.npz`, `data.limit=100`) those of another data set. Raises ConfigError or DataError.
+    """
+    sources.forget_user_data()
+    folder = _run_folder(run)
+    found = with_defaults(read_config(folder))
+    keys = {key.removeprefix("data."): value for key, value in found.items() if key.startswith("data.")}
+    try:
+        own = DataConfig(**keys)
+    except TypeError as error:
+        raise RecordError(f"{folder / CONFIG}: is of another version of resdepth ({error}); use that one") from error
+    words = [*overrides]
+    return _device_data(choose_data(own, found["recipe.normalise"], words, config_dir), torch.device("cpu"))
+
+
+def load_trained(folder: Path, config: RunConfig, epoch: int | None = None) -> TrainedNet:
+    """Return the net of a run with its weights; shapes follow from them. Raises as `load_net`."""
+    number, path, tensors = _weights(folder, config, epoch)
+    try:
+        # Channels of a conv net, pixels of a dense one.
+        image, classes = (tensors["layer.weight"].shape[1], 1, 1), len(tensors["classifier.weight"])
+        source = generator(config.seed, INITIALISATION)
+        net = build(config.depth, config.variant, config.model, image, classes, source)
+        copy_tensors(net.state_dict(), tensors)
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        raise RecordError(f"{path}: does not fit the net ({error}); remove it, and train its run again") from error
+    return TrainedNet(net.eval(), number)
+
+
+def _weights(folder: Path, config: RunConfig, epoch: int | None) -> tuple[int, Path, dict[str, Tensor]]:
+    """Return the epoch, the file and the net's tensors."""
+    kept, path = kept_weights(folder), folder / checkpoint.CHECKPOINT
+    number = max(kept, default=None) if epoch is None else epoch
+    if number in kept:
+        return number, kept[number], checkpoint.load_weights(kept[number], config)
+    if path.exists():
+        state = checkpoint.load(path, config, torch.device("cpu"))
+        try:
+            there = int(state["epoch"])
+            tensors = {name: t for name, t in state["tensors"].items() if not name.startswith("momentum.")}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RecordError(f"{path}: is not a state of training ({error}); remove it") from error
+        if epoch in (None, there):
+            return there, path, tensors
+        kept = {**kept, there: path}
+    if kept:
+        remedy = f"{folder} holds the weights of epochs {', '.join(map(str, sorted(kept)))}; choose one of them"
+        raise ConfigError("epoch", epoch, remedy)
+    raise ConfigError("run", folder, missing_weights(folder, config, "last" if epoch is None else "all"))
+
+
+def missing_weights(folder: Path, config: RunConfig, kept: str = "last") -> str:
+    """Return what to do about a run without weights."""
+    outcome = read_outcome(folder)
+    if outcome is not None and outcome.state == "diverged":
+        return "has no weights, because it diverged; train it at a lower recipe.lr"
+    return f"has no weights; train it with {train_command([config], folder, kept)}"
+
+
+def _run_folder(run: str | Path) -> Path:
+    folder = expand_path("run", str(run))
+    if not (folder / CONFIG).is_file():
+        raise ConfigError("run", run, "is not the folder of a run, such as results/digits/plain-20-s0")
+    return folder
+
+
+def choose_data(
+    own: DataConfig, normalise: str, overrides: Sequence[str], config_dir: str | Path | None = None
+) -> Target:
+    """Return the data set that `data=` and `data.KEY` ask for, by default the run's own. Raises ConfigError, DataError.
+
+    The statistics are of the run's own data, which must be found; a user's own are, where their name in config.yaml or
+    `data.path` leads to.
+    """
+    if not overrides:
+        own = _find_own(own, own)
+        return Target(own, own, normalise)
+    data = _compose(own, overrides, config_dir)
+    data = replace(data, fingerprint=sources.fingerprint(data))
+    own = _find_own(replace(own, root=data.root, download=data.download), data)
+    there, here = sources.shape(own), sources.shape(data)
+    if (there.image, there.classes) != (here.image, here.classes):
+        size = "{}x{}x{} in {} classes"
+        needed = f"the net needs {size.format(*there.image, there.classes)}, which it was trained on"
+        raise ConfigError("data", data.name, f"holds images of {size.format(*here.image, here.classes)}; {needed}")
+    return Target(own, data, normalise)
+
+
+def _compose(own: DataConfig, overrides: Sequence[str], config_dir: str | Path | None) -> DataConfig:
+    keys = [word.lstrip("+").partition("=")[0] for word in overrides]
+    for key, word in zip(keys, overrides, strict=True):
+        if key != "data" and not key.startswith("data."):
+            remedy = "cannot be changed in a trained net; only data=NAME, data.KEY=VALUE and device can be set"
+            raise ConfigError(key, word.partition("=")[2], remedy)
+    base = []
+    if "data" not in keys:
+        values = {f"data.{key}": value for key, value in flatten(own) if key != "source" and value is not None}
+        skipped = {*keys, *COMPUTED_KEYS}
+        base = [f"data={own.source}", *(f"{k}={as_override(v)}" for k, v in values.items() if k not in skipped)]
+    # Any recipe: data of a user's own may have none.
+    folder = None if config_dir is None else Path(config_dir)
+    points = expand([*base, "recipe=short", *overrides], folder, swept=False).points
+    if len(points) > 1:
+        raise ConfigError("data", " ".join(overrides), "one data set at a time; leave out all values but one")
+    return points[0].config.data
+
+
+def _find_own(own: DataConfig, data: DataConfig) -> DataConfig:
+    """Return the run's own data set at the path where its content is. Raises DataError where it is at none."""
+    if own.source not in USER_SOURCES:
+        return own
+    for path in dict.fromkeys([data.path if data.source == own.source else own.path, own.path]):
+        found = replace(own, path=path)
+        with suppress(DataError):
+            if sources.fingerprint(replace(found, fingerprint="")) == own.fingerprint:
+                return found
+    remedy = "run this in its folder" if data.source != own.source else "name it with data.path="
+    raise DataError("data.path", own.path, f"the data that the net was trained on are not there; {remedy}")
+
+
+@lru_cache(maxsize=1)
+def _device_data(target: Target, device: torch.device) -> DeviceData:
+    own = to_device(sources.load(target.own), target.normalise, 0, device)
+    if target.data == target.own:
+        return own
+    return replace(to_device(sources.load(target.data), "none", 0, device), mean=own.mean, deviation=own.deviation)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run that was evaluated: its folder, its row in evaluations.csv, that file."""
+
+    folder: Path
+    row: EvaluationRow
+    file: Path
+
+
+def select_runs(root: Path) -> tuple[list[tuple[Path, RunConfig]], list[str]]:
+    """Return the runs at or below a folder that have weights, and a line for each that has none. Raises ConfigError."""
+    folders = sorted(run_folders(expand_path("results", str(root))), key=lambda folder: folder.parts)
+    runs = [(folder, load_config(folder)) for folder in folders]
+    if not runs:
+        remedy = "contains no runs; name a run's folder, or a folder of runs, such as results/digits"
+        raise ConfigError("results", root, remedy)
+    trained = [(f, c) for f, c in runs if kept_weights(f) or (f / checkpoint.CHECKPOINT).exists()]
+    lacking = [(f, c) for f, c in runs if (f, c) not in trained]
+    if not trained:
+        raise ConfigError("results", lacking[0][0], missing_weights(*lacking[0]))
+    return trained, [f"{folder}: {missing_weights(folder, config)}" for folder, config in lacking]
+
+
+def evaluate(
+    folder: Path, config: RunConfig, overrides: Sequence[str] = (), config_dir: Path | None = None
+) -> Evaluated:
+    """Measure loss and error of a run's net on both splits of a data set, in float32; write them to evaluations.csv.
+
+    `overrides` may set `device`, and choose another data set than the run's own. Raises ConfigError, DataError,
+    RecordError, RunError.
+    """
+    read_evaluations(folder)  # a damaged file is found before the work is done
+    places = [word.partition("=")[2] for word in overrides if word.startswith("device=")]
+    words = [word for word in overrides if not word.startswith("device=")]
+    device = devices.resolve(replace(config, device=(places or ["auto"])[-1]).device)
+    devices.set_precision("fp32", device)
+    target = choose_data(config.data, config.recipe.normalise, words, config_dir)
+    net, epoch = load_trained(folder, config)
+    data = _device_data(target, device)
+    net.memory_format = choose_memory_format("auto", "fp32", device)
+    net = net.to(device, memory_format=net.memory_format)  # type: ignore[call-overload]
+    found, stream = {}, Stream(device)
+    with devices.threads(None):
+        for split in ("train", "test"):
+            evaluation = Evaluation(net, data, split, stream, is_captured=False)
+            evaluation.start()
+            found[split] = evaluation.result()
+    row = EvaluationRow(
+        epoch, target.data.name, target.differences, target.data.fingerprint,
+        len(data.train), *found["train"], len(data.test), *found["test"],
+    )  # fmt: skip
+    return Evaluated(folder, row, add_evaluation(folder, row))

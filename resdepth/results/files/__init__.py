@@ -1,0 +1,1 @@
+"""How files are written: atomically, tables as CSV; and evaluations.csv."""
