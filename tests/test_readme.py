@@ -10,7 +10,7 @@ from support.commands import ROOT, command, forked_command
 
 from resdepth.bench import findings
 from resdepth.bench.rows import StepCost, SweepTime
-from resdepth.cli.commands import app
+from resdepth.cli.app import app
 from resdepth.config.keys import known_keys
 from resdepth.config.schema import GROUPS
 from resdepth.probes.rows import PROBES

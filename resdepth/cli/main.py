@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from resdepth.cli.commands import app
+from resdepth.cli.app import app
 from resdepth.cli.stdout import TolerantStdout, warn
 from resdepth.errors import ResdepthError
 

@@ -1,9 +1,10 @@
-"""Standard output that tolerates write errors, and lines on standard error."""
+"""Standard output that tolerates write errors, lines on standard error, and a sign of life while nothing is printed."""
 
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -41,3 +42,15 @@ def warn(lines: Iterable[str]) -> None:
     """Print each line to standard error, escaped and prefixed with the program's name."""
     for line in lines:
         print(f"resdepth: {one_line(line)}", file=sys.stderr)
+
+
+@contextmanager
+def busy(doing: str, *, quiet: bool = False) -> Iterator[None]:
+    """In a terminal, show what is being done until the `with` block ends: loading torch takes seconds."""
+    if quiet or not sys.stdout.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console().status(f"{doing} ..."):
+        yield

@@ -7,9 +7,10 @@ instance is always valid. Instances are values: derive another one with `datacla
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from resdepth.config.checks import (
+    are_milestones,
+    are_widths,
     choice,
     file_name,
     flag,
@@ -41,17 +42,6 @@ PUBLISHED = "published"
 _PLUGIN_HINT = "; --plugin FILE adds variants of your own"
 _MAX_DEPTH = 20_000
 _OPTIONS_NAME = "the option's name"
-
-
-def _are_milestones(points: Any) -> bool:
-    is_list = isinstance(points, list) and all(isinstance(p, int | float) for p in points)
-    is_rising = is_list and points == sorted(set(points))
-    return is_rising and (all(0 < p < 1 for p in points) or all(p >= 1 and p % 1 == 0 for p in points))
-
-
-def _are_widths(widths: Any) -> bool:
-    is_list = isinstance(widths, list) and all(type(width) is int for width in widths)
-    return is_list and 1 <= len(widths) <= 16 and all(1 <= width <= 65536 for width in widths)
 
 
 @dataclass(unsafe_hash=True)
@@ -97,7 +87,7 @@ class ModelConfig:
     widths: list[int] = numbers(
         [128, 256],
         "dense: units of each stage; the blocks are divided evenly among the stages",
-        _are_widths,
+        are_widths,
         "a list of 1 to 16 whole numbers from 1 to 65,536",
     )
     shortcut: str = choice(
@@ -158,7 +148,7 @@ class RecipeConfig:
     milestones: list[float] = numbers(
         [0.5, 0.75],
         "where the rate is multiplied by `recipe.gamma`: fractions of the length, or iterations",
-        _are_milestones,
+        are_milestones,
         "an increasing list, all fractions of the length between 0 and 1 or all whole iterations",
     )
     gamma: float = number(0.1, "factor of the rate at each milestone", above=0, most=1)
@@ -239,10 +229,7 @@ class RunConfig:
     name: str = file_name("runs", "folder of the experiment below `results`", stands_for="the data's name")
     results: str = path_name("results", "folder of all results")
     checkpoint_seconds: float = number(
-        60.0,
-        "longest time between checkpoints, seconds; they are written more often where that costs little",
-        least=0,
-        most=10**9,
+        60.0, "most seconds between checkpoints; more are written where they cost little", least=0, most=10**9
     )
     keep_checkpoint: bool = flag(False, "keep the last checkpoint of a finished run")
     keep_weights: str = choice(
@@ -256,23 +243,15 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         self.model.require_depth(self.depth)
-        require(
-            self.depth <= _MAX_DEPTH,
-            "depth",
-            self.depth,
-            f"no device has the memory for that net; at most {_MAX_DEPTH:,}",
-        )
+        remedy = f"no device has the memory for that net; at most {_MAX_DEPTH:,}"
+        require(self.depth <= _MAX_DEPTH, "depth", self.depth, remedy)
         require_valid(self)
         known = VARIANTS[self.variant].plugin
         remedy = f"was trained as defined by another file (SHA-256 {self.plugin[:8]}...) than is given with --plugin"
         require(self.plugin in ("", known), "variant", self.variant, f"{remedy}; name that one")
         self.plugin = known
-        require(
-            self.name != PUBLISHED,
-            "name",
-            self.name,
-            "is reserved for the results that come with the program; choose another name",
-        )
+        remedy = "is reserved for the results that come with the program; choose another name"
+        require(self.name != PUBLISHED, "name", self.name, remedy)
 
     @property
     def shortcut(self) -> str:

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from resdepth.cli import printing
-from resdepth.cli.commands import app
+from resdepth.cli.app import app
 from resdepth.sweep import groups
 from resdepth.sweep.plan import make_plan
 

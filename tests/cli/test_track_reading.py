@@ -10,7 +10,7 @@ import pytest
 from support.runs import write_run
 
 from resdepth.cli import progress
-from resdepth.cli.commands import app
+from resdepth.cli.app import app
 
 FOLDERS = [Path(f"run-{i}") for i in range(3120)]
 

@@ -43,7 +43,7 @@ def test_tables_and_plots_never_load_torch(small_results, tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('torch is out of reach')")
     shutil.copytree(small_results, tmp_path / "results")
     code = (
-        "import sys; from resdepth.cli.commands import app;"
+        "import sys; from resdepth.cli.app import app;"
         "app(['plot', 'results', '--format', 'png'], standalone_mode=False);"
         "app(['summary', 'results'], standalone_mode=False); assert not {'torch', 'hydra'} & sys.modules.keys()"
     )

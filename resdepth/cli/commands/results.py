@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from resdepth.cli import show
+from resdepth.cli.commands import show
 from resdepth.cli.stdout import warn
 from resdepth.errors import ConfigError
 

@@ -1,15 +1,14 @@
-"""Typer commands. Each imports what it needs itself, so that `--help` loads neither torch nor pandas."""
+"""The commands `sweep` and `train`."""
 
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Context, Exit, Option, Typer
+from typer import Argument, Context, Exit, Option
 
-from resdepth import __version__
-from resdepth.cli import probe, results, show
+from resdepth.cli.commands import probe, show
 from resdepth.cli.signals import exit_on_signals
-from resdepth.cli.stdout import warn
+from resdepth.cli.stdout import busy, warn
 from resdepth.errors import ConfigError
 from resdepth.host import cores
 from resdepth.models.plugins import use_plugins
@@ -18,14 +17,7 @@ if TYPE_CHECKING:
     from resdepth.sweep.plan import Plan
     from resdepth.sweep.preflight import ReadySweep
 
-app = Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-_KEYS = """Overrides use Hydra's syntax, key=value; a,b,c or range(a,b,step) sweeps over values:
+KEYS = """Overrides use Hydra's syntax, key=value; a,b,c or range(a,b,step) sweeps over values:
 
     depth=20,56,110    variant=plain,residual    seed=0,1,2    device=auto    precision=fp32    name=FOLDER\n
     data=digits|cifar10|cifar100|mnist|fashion_mnist|npz|folder    data.path= .limit= .validation= .size= .root=\n
@@ -34,13 +26,6 @@ _KEYS = """Overrides use Hydra's syntax, key=value; a,b,c or range(a,b,step) swe
     experiment=NAME    results=FOLDER
 
 resdepth show lists what there is to choose from; resdepth show keys explains every key."""
-
-
-def _print_version(is_asked: bool) -> None:
-    if is_asked:
-        print(f"resdepth {__version__}")
-        raise Exit
-
 
 Overrides = Annotated[
     list[str] | None,
@@ -51,16 +36,8 @@ Cfg = Annotated[
 ]
 Jobs = Annotated[str | None, Option("--jobs", "-j", metavar="N", help="Runs at once: short for runs_per_job=N.")]
 Multirun = Annotated[bool, Option("--multirun", "-m", help="Accepted as in Hydra; a sweep always is one.")]
-Version = Annotated[bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
 
 
-@app.callback()
-def resdepth(_version: Version = False) -> None:
-    """Why do deeper plain networks train worse, and residual ones not? Train both at several depths and compare."""
-
-
-@app.command("train", epilog=_KEYS, help="Train one net: a sweep of one point.")
-@app.command(epilog=_KEYS)
 @exit_on_signals()
 def sweep(
     context: Context,
@@ -83,24 +60,22 @@ def sweep(
     if cfg is not None:
         print(show.composed(cfg, overrides, config_dir, swept=swept), end="")
         return
-    from resdepth.cli import printing
-    from resdepth.sweep import processes
-    from resdepth.sweep.plan import make_plan
+    with busy("Reading the configuration", quiet=quiet):
+        from resdepth.cli import printing
+        from resdepth.sweep.plan import make_plan
 
-    plan = make_plan(overrides, config_dir, swept=swept, restart=restart)
+        plan = make_plan(overrides, config_dir, swept=swept, restart=restart)
     if dry_run:
         _report_dry_run(plan)
         return
-    is_on_cpu = {run.config.device for run in plan.pending} <= {"auto", "cpu"}
-    if len(plan.pending) > 1 and cores() > 1 and is_on_cpu and not plan.uses_external_launcher:
-        processes.prepare()  # loads torch while this process does the same
-    from resdepth.cli.progress import open_progress, track_reading
-    from resdepth.sweep.launch import launch
-    from resdepth.sweep.preflight import preflight
-
-    ready = preflight(plan)
     if not quiet:
         printing.announce(plan)
+    with busy("Loading PyTorch and the data", quiet=quiet):
+        ready = _prepare(plan)
+    from resdepth.cli.progress import open_progress, track_reading
+    from resdepth.sweep.launch import launch
+
+    if not quiet:
         printing.print_concurrency(ready.groups)
         _print_estimate(ready)
     with open_progress(plan, quiet=quiet) as make_observer:
@@ -111,6 +86,18 @@ def sweep(
     warn(f"{run.directory}: failed: {outcome.message}" for run, outcome in failed)
     if failed:
         raise Exit(1)
+
+
+def _prepare(plan: "Plan") -> "ReadySweep":
+    """Load torch and check the plan."""
+    from resdepth.sweep import processes
+
+    is_on_cpu = {run.config.device for run in plan.pending} <= {"auto", "cpu"}
+    if len(plan.pending) > 1 and cores() > 1 and is_on_cpu and not plan.uses_external_launcher:
+        processes.prepare()  # loads torch while this process does the same
+    from resdepth.sweep.preflight import preflight
+
+    return preflight(plan)
 
 
 def _with_options(overrides: list[str], jobs: str | None, *, is_one_run: bool) -> list[str]:
@@ -142,54 +129,12 @@ def _report_dry_run(plan: "Plan") -> None:
 
 
 def _print_estimate(ready: "ReadySweep") -> None:
-    from resdepth import device
-    from resdepth.cli import printing
-    from resdepth.sweep.preflight import estimate_seconds
+    with busy("Timing training steps"):
+        from resdepth import device
+        from resdepth.cli import printing
+        from resdepth.sweep.preflight import estimate_seconds
 
-    if (seconds := estimate_seconds(ready)) is not None:
+        seconds = estimate_seconds(ready)
+    if seconds is not None:
         used = device.resolve(ready.groups[0].runs[0].config.device)
         printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
-
-
-@app.command(epilog=_KEYS)
-@exit_on_signals(continues=False)
-def bench(
-    overrides: Overrides = None,
-    at_once: Annotated[str, Option(help="Numbers of runs at once: 1,2,4 measures 1, 2 and 4 runs at once.")] = "1",
-    baseline: Annotated[bool, Option("--usual/--no-usual", help="Also measure the usual DataLoader loop.")] = True,
-    minutes: Annotated[
-        float | None, Option(help="Start no measurement after this many minutes; the most informative come first.")
-    ] = None,
-    sweep: Annotated[bool, Option("--sweep", help="Time the whole sweep instead of a step.")] = False,
-    busy: Annotated[bool, Option("--busy", help="Time a step beside a process that keeps one core busy.")] = False,
-    out: Annotated[
-        Path | None, Option(help="Folder for the results.", show_default="results/bench/DEVICE-steps, -sweep or -busy")
-    ] = None,
-) -> None:
-    """Measure a training step: time, memory, ratio to the device's lower bounds, and the usual loop for comparison."""
-    numbers = at_once.split(",")
-    if not all(number.isdigit() and 1 <= int(number) <= 32 for number in numbers):
-        raise ConfigError("--at-once", at_once, "needs whole numbers from 1 to 32, such as 1,2,4")
-    if minutes is not None and not 0 < minutes < 10**6:
-        raise ConfigError("--minutes", minutes, "needs a number above 0")
-    if sum((minutes is not None, sweep, busy)) > 1:
-        raise ConfigError("--sweep, --busy, --minutes", "several", "each is a bench of its own; give one of them")
-    from resdepth.bench.benchmark import bench_busy, bench_steps, bench_sweep
-    from resdepth.cli.printing import console
-
-    report = console().print
-    if sweep:
-        folder = bench_sweep(overrides or [], out, report)
-    elif busy:
-        folder = bench_busy(overrides or [], out, report)
-    else:
-        counts = [int(number) for number in numbers]
-        folder = bench_steps(overrides or [], out, counts, report, baseline=baseline, minutes=minutes)
-    print(folder)
-
-
-app.command()(results.plot)
-app.command()(results.summary)
-app.command()(show.show)
-app.command("eval")(probe.evaluate)
-app.add_typer(probe.app, name="probe", help="Measure what nets do, as a CSV and figures; one sub-command per probe.")

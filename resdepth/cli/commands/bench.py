@@ -1,0 +1,46 @@
+"""The command `bench`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from resdepth.cli.commands.sweep import Overrides
+from resdepth.cli.signals import exit_on_signals
+from resdepth.errors import ConfigError
+
+
+@exit_on_signals(continues=False)
+def bench(
+    overrides: Overrides = None,
+    at_once: Annotated[str, Option(help="Numbers of runs at once: 1,2,4 measures 1, 2 and 4 runs at once.")] = "1",
+    baseline: Annotated[bool, Option("--usual/--no-usual", help="Also measure the usual DataLoader loop.")] = True,
+    minutes: Annotated[
+        float | None, Option(help="Start no measurement after this many minutes; the most informative come first.")
+    ] = None,
+    sweep: Annotated[bool, Option("--sweep", help="Time the whole sweep instead of a step.")] = False,
+    busy: Annotated[bool, Option("--busy", help="Time a step beside a process that keeps one core busy.")] = False,
+    out: Annotated[
+        Path | None, Option(help="Folder for the results.", show_default="results/bench/DEVICE-steps, -sweep or -busy")
+    ] = None,
+) -> None:
+    """Measure a training step: time, memory, ratio to the device's lower bounds, and the usual loop for comparison."""
+    numbers = at_once.split(",")
+    if not all(number.isdigit() and 1 <= int(number) <= 32 for number in numbers):
+        raise ConfigError("--at-once", at_once, "needs whole numbers from 1 to 32, such as 1,2,4")
+    if minutes is not None and not 0 < minutes < 10**6:
+        raise ConfigError("--minutes", minutes, "needs a number above 0")
+    if sum((minutes is not None, sweep, busy)) > 1:
+        raise ConfigError("--sweep, --busy, --minutes", "several", "each is a bench of its own; give one of them")
+    from resdepth.bench.benchmark import bench_busy, bench_steps, bench_sweep
+    from resdepth.cli.printing import console
+
+    report = console().print
+    if sweep:
+        folder = bench_sweep(overrides or [], out, report)
+    elif busy:
+        folder = bench_busy(overrides or [], out, report)
+    else:
+        counts = [int(number) for number in numbers]
+        folder = bench_steps(overrides or [], out, counts, report, baseline=baseline, minutes=minutes)
+    print(folder)
