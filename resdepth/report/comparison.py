@@ -55,7 +55,7 @@ class Comparison:
         """
         first, rates = self.rows.iloc[0], self.rows[LEARNING_RATE].unique()
         parts = [f"rate {rates[0]:g}"] if len(rates) == 1 else []
-        parts += [] if {"recipe.epochs", "recipe.iterations"} & set(varying) else [_format_length(first)]
+        parts += [] if {"recipe.epochs", "recipe.iterations"} & set(varying) else [format_length(first)]
         parts += self._differences(varying)
         nets = [] if first.model == "conv" or "model" in varying else [f"{first.model} nets"]
         recipe = (
@@ -83,6 +83,7 @@ class Comparison:
 
 
 def format_value(value: Any) -> str:
+    """Return a key's value as labels and titles show it."""
     if pd.isna(value):
         return "none"
     if isinstance(value, float):
@@ -91,7 +92,8 @@ def format_value(value: Any) -> str:
     return str(value)[:8] if re.fullmatch(r"[0-9a-f]{64}", str(value)) else str(value)
 
 
-def _format_length(row: "pd.Series[Any]") -> str:
+def format_length(row: "pd.Series[Any]") -> str:
+    """Return a run's length: "20 epochs", or "64,000 iterations"."""
     epochs, iterations = row.get("recipe.epochs"), row.get("recipe.iterations")
     if pd.notna(epochs):
         return f"{epochs:.0f} epoch{'' if epochs == 1 else 's'}"

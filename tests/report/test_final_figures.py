@@ -1,10 +1,14 @@
 """The figures of final errors: against depth and against the learning rate, checked in their objects."""
 
+import math
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from support.figures import figures, labels, legend, lines, texts, write_curve, write_finals
 
+from resdepth.results.metrics import read_rows, write_rows
 from resdepth.results.table import load_results
 
 
@@ -111,6 +115,17 @@ def test_each_net_is_drawn_at_its_best_rate(tmp_path):
     figure = figures(tmp_path)["depth_best_rate"]
     assert lines(figure.axes[0])["plain"].get_ydata().tolist() == [10, 30]
     assert "each net's best rate" in figure.get_suptitle()
+
+
+def test_a_net_whose_last_test_was_not_made_or_whose_loss_is_not_finite_is_left_out(tmp_path):
+    write_finals(tmp_path, {("plain", 8): 4, ("plain", 20): 20, ("plain", 56): 60})
+    file = next(tmp_path.rglob("plain-56*/metrics.csv"))
+    *others, last = read_rows(file)
+    write_rows(file, [*others, replace(last, test_error=math.nan, train_loss=math.inf)])
+    for metric, ends in (("test", 21), ("loss", 0.5)):
+        panel = next(f for n, f in figures(tmp_path, metric).items() if n.startswith("depth")).axes[0]
+        assert lines(panel)["plain"].get_xydata()[-1].tolist() == [20, ends]
+        assert [label.xy for label in labels(panel)] == [(20, ends)]
 
 
 def test_another_metric_is_drawn_against_depth_too(tmp_path):

@@ -21,9 +21,18 @@ def settings_of(figure):
     return [text.get_text() for panel in figure.axes for text in panel.texts if getattr(text, "xy", None) == (0, 1)]
 
 
+@pytest.mark.parametrize("experiment", ["digits", "digits_1202", "dense_identity"])
+def test_the_published_figures_are_those_that_the_program_draws(experiment):
+    folder = ROOT / "results" / "published" / experiment
+    drawn = {f"{name}.{suffix}" for name in figures(folder) for suffix in ("png", "svg")}
+    assert {path.name for path in (folder / "figures").iterdir()} == drawn
+
+
 def test_a_sweep_of_rates_and_lengths_gives_one_figure_of_each_kind():
     found = figures(ROOT / "results" / "published" / "digits_rates")
     assert set(found) == KINDS
+    published = (ROOT / "results" / "published" / "digits_rates" / "figures").iterdir()
+    assert {path.name for path in published} == {f"{kind}.{suffix}" for kind in KINDS for suffix in ("png", "svg")}
     assert {kind: len(figure.axes) for kind, figure in found.items()} == {
         "training": 20, "curves": 20, "depth": 10, "rates": 4, "depth_best_rate": 2,
     }  # fmt: skip
@@ -44,6 +53,15 @@ def test_axes_are_shared_and_each_length_has_its_own_x_axis(tmp_path):
     assert [panel.get_xlabel() for panel in panels] == ["", "", "epoch", "epoch"]
     ends = [lines(panel)["plain-8 train_error"].get_ydata()[-1] for panel in panels[::2]]
     assert ends == [20, 60]
+
+
+def test_lengths_in_epochs_and_in_iterations_are_both_said(tmp_path):
+    write_finals(tmp_path, {("plain", 8): 5})
+    write_finals(tmp_path, {("plain", 8): 7}, epochs=3)
+    config = next(tmp_path.rglob("*epochs=3/config.yaml"))
+    text = config.read_text().replace("epochs: 3\n", "epochs: null\n").replace("iterations: null", "iterations: 1200")
+    config.write_text(text)
+    assert settings_of(figures(tmp_path)["training"]) == ["4 epochs", "1,200 iterations"]
 
 
 def test_what_all_settings_share_is_in_the_details_and_what_differs_is_not():

@@ -33,7 +33,7 @@ def draw_depth(settings: Settings, metric: Metric, at: str = "") -> Figure:
         here, means = ended_runs(cell.rows), {}
         for variant in variants_in(here):
             runs, style = here[here.variant == variant], styles[variant]
-            mean = runs.groupby("depth")[metric.column].mean()
+            mean = _means(runs, "depth", metric)
             is_first = variant == next(iter(styles))
             cell.panel.plot(
                 mean.index, mean.to_numpy(), color=style.colour, linewidth=style.width, linestyle=style.dash,
@@ -59,7 +59,7 @@ def _gaps(cell: Cell, means: dict[str, "pd.Series[float]"], styles: dict[str, Li
     texts = {
         variant: gap_text(float(mean.iloc[-1] - mean.iloc[0]), metric.points)
         for variant, mean in means.items()
-        if len(mean) > 1 and math.isfinite(mean.iloc[-1] - mean.iloc[0])
+        if len(mean) > 1
     }
     notes = {variant: textwrap.fill(text, 12) for variant, (text, _) in texts.items()}
     gaps = [variant for variant, (_, is_gap) in texts.items() if is_gap]
@@ -88,7 +88,7 @@ def draw_rates(settings: Settings, metric: Metric) -> Figure:
         for name, runs in here.groupby("depth"):
             depth = int(str(name))
             style = styles[depth]
-            mean = runs.groupby(LEARNING_RATE)[metric.column].mean()
+            mean = _means(runs, LEARNING_RATE, metric)
             cell.panel.plot(
                 mean.index, mean.to_numpy(), color=style.colour, linewidth=style.width, linestyle=style.dash,
                 label=f"{depth} layers", clip_on=False, zorder=3,
@@ -97,13 +97,19 @@ def draw_rates(settings: Settings, metric: Metric) -> Figure:
                 runs[LEARNING_RATE], runs[metric.column], style.marker, color=style.colour, alpha=0.6, markersize=6,
                 label="_seeds", clip_on=False,
             )  # fmt: skip
-            ends.append(End(float(mean.index[-1]), float(mean.iloc[-1]), depth, style.colour))
+            if len(mean):
+                ends.append(End(float(mean.index[-1]), float(mean.iloc[-1]), depth, style.colour))
         cell.panel.set_xscale("log")
         cell.panel.set_xticks(ticks, [f"{tick:g}".removeprefix("0") for tick in ticks])
         cell.panel.minorticks_off()
         _mark_diverged(cell.panel, here, LEARNING_RATE, metric)
         _finish(cell, metric, ends, ticks[-1], "learning rate")
     return figure
+
+
+def _means(runs: pd.DataFrame, x: str, metric: Metric) -> "pd.Series[float]":
+    """Return the metric's mean at each x, without those at which it was not measured or is not finite."""
+    return runs.groupby(x)[metric.column].mean().replace([math.inf, -math.inf], math.nan).dropna()
 
 
 def _finals(settings: Settings) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from resdepth.report.comparison import Comparison, format_value, variants_in
+from resdepth.report.comparison import Comparison, format_length, format_value, variants_in
 
 # Of more panels in one figure, none is legible.
 MOST_PANELS = 30
@@ -43,15 +43,17 @@ class Settings:
 
     def name_of(self, comparison: Comparison) -> str:
         """What tells a setting from the others, in words: "rate 0.05, 20 epochs"."""
-        return ", ".join(_in_words(k, v) for k, v in comparison.keys.items() if k not in self.shared)
+        own = {key: value for key, value in comparison.keys.items() if key not in self.shared}
+        first = comparison.rows.iloc[0]
+        return ", ".join(dict.fromkeys(_in_words(key, value, first) for key, value in own.items()))
 
 
-def _in_words(key: str, value: Any) -> str:
+def _in_words(key: str, value: Any, row: "pd.Series[Any]") -> str:
     name = key.rpartition(".")[2].replace("_", " ")
     if isinstance(value, bool):
         return name if value else f"no {name}"
     if key in ("recipe.epochs", "recipe.iterations"):
-        return "" if pd.isna(value) else f"{value:,.0f} {name}"
+        return format_length(row)
     return f"{'rate' if key == 'recipe.lr' else name} {format_value(value)}"
 
 
