@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from resdepth.report.comparison import Comparison, comparisons, rate_sweeps, variants_in
 from resdepth.report.figures.curves import draw_curves, draw_training
 from resdepth.report.figures.finals import draw_depth, draw_rates
-from resdepth.report.figures.grid import Settings, divide
+from resdepth.report.figures.grid import divide
 from resdepth.report.figures.lines import LARGE
 from resdepth.report.figures.metric import Metric
 from resdepth.report.summary import at_best_rate
@@ -65,8 +65,3 @@ def _depths(
         for settings in divide(compared, 1):
             name = f"depth{kind}{metric.suffix}{settings.suffix}"
             yield compared[0].experiment, name, draw_depth(settings, metric, at)
-
-
-def one(comparison: Comparison) -> Settings:
-    """Return a single setting, as the functions that draw take it."""
-    return Settings((comparison,), comparison.keys)

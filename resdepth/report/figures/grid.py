@@ -18,8 +18,10 @@ from resdepth.report.comparison import Comparison, format_length, format_value, 
 
 # Of more panels in one figure, none is legible.
 MOST_PANELS = 30
-# Inches: left of a panel, for the axis' name and numbers; right of it, for labels; below, for the axis and the legend.
-_LEFT, _RIGHT, _BOTTOM, _LEGEND, _ROW_TITLE, _COLUMN_TITLE = 0.85, 1.4, 0.65, 0.36, 0.42, 0.4
+# Inches: left of the panels, for the axis' name and numbers; right of each, for labels; between two of them.
+_LEFT, _RIGHT, _BETWEEN = 0.85, 1.4, 0.15
+# Inches: below the panels, for the axis; for a line of the legend; above a row of them, and above the columns.
+_BOTTOM, _LEGEND, _ROW_TITLE, _COLUMN_TITLE = 0.65, 0.36, 0.42, 0.4
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,11 @@ def make_grid(
     With `by_variant`, a row is a setting and a column a variant; without, the settings fill two columns.
     """
     many, variants = len(settings.comparisons) > 1, variants_in(settings.whole.rows)
-    columns = len(variants) if by_variant else min(2, len(settings.comparisons))
     count = len(settings.comparisons)
+    columns = len(variants) if by_variant else min(2, count)
     lines = count if by_variant else -(-count // columns)
-    size = ((2.25, 3.3)[0] if columns > 1 else 4.6, 1.75 if many else 3.4)
-    width = _LEFT + columns * (size[0] + _RIGHT) + (columns - 1) * 0.15
+    size = (2.25 if columns > 1 else 4.6, 1.75 if many else 3.4)
+    width = _LEFT + columns * (size[0] + _RIGHT) + (columns - 1) * _BETWEEN
     heading = _Heading(title, details, width)
     above = _ROW_TITLE if many else 0.0
     titles = _COLUMN_TITLE if by_variant else 0.15
@@ -111,7 +113,7 @@ def make_grid(
         gridspec_kw={
             "left": _LEFT / width, "right": 1 - _RIGHT / width, "bottom": bottom / height,
             "top": (bottom + lines * size[1] + (lines - 1) * between) / height,
-            "wspace": (_RIGHT + 0.15) / size[0], "hspace": between / size[1],
+            "wspace": (_RIGHT + _BETWEEN) / size[0], "hspace": between / size[1],
         },
     )  # fmt: skip
     heading.write(figure)

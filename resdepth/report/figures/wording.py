@@ -16,5 +16,7 @@ def title_of(settings: Settings, what: str, at: str = "") -> str:
 
 def details_of(settings: Settings) -> str:
     """Return nets, recipe, rate, length, other differences from the defaults and precision, where they are the same."""
+    if len(settings.comparisons) == 1:
+        return settings.comparisons[0].details()
     varying = {key for c in settings.comparisons for key in c.keys if key not in settings.shared}
     return settings.whole.details(frozenset(varying))
