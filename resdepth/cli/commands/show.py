@@ -15,7 +15,7 @@ from typer import Argument, Context, Option
 
 from resdepth.config import catalogue
 from resdepth.config.checks import require_choice
-from resdepth.config.keys import EXECUTION_KEYS, Key, described_keys, written
+from resdepth.config.keys import DERIVED_KEYS, EXECUTION_KEYS, Key, described_keys, written
 from resdepth.config.schema import GROUPS
 from resdepth.errors import ConfigError
 from resdepth.variants import VARIANTS
@@ -162,7 +162,8 @@ def _explain_key(key: Key) -> str:
     lines = [("default", key.default), ("values", key.values)]
     if key.name in described_keys():
         is_execution = key.name in EXECUTION_KEYS or key.name == "name"
-        lines.append(("changes", "how a run is executed, not its numbers" if is_execution else "a run's numbers"))
+        changes = "how a run is executed, not its numbers" if is_execution else "a run's numbers"
+        lines.append(("changes", "nothing: it follows from the data" if key.name in DERIVED_KEYS else changes))
     return f"{key.name}: {key.meaning}\n{_columns(lines)}".replace("`", "")
 
 
