@@ -81,6 +81,11 @@ def file_name(default: str, meaning: str, *, stands_for: str) -> Any:
     return key(default, meaning, "a file name", check, stands_for=stands_for)
 
 
+def computed(default: Any, meaning: str) -> Any:
+    """Declare a field that the program fills in."""
+    return key(default, meaning, "computed", stands_for="computed")
+
+
 def path_name(default: str | None, meaning: str) -> Any:
     """Declare a field that is a path."""
 
@@ -91,6 +96,19 @@ def path_name(default: str | None, meaning: str) -> Any:
         require(is_text, name, repr(value), "contains a control character, or bytes that are not UTF-8")
 
     return key(default, meaning, "a path", check)
+
+
+def are_milestones(points: Any) -> bool:
+    """Whether these are a recipe's milestones: increasing, all fractions of the length or all whole iterations."""
+    is_list = isinstance(points, list) and all(isinstance(p, int | float) for p in points)
+    is_rising = is_list and points == sorted(set(points))
+    return is_rising and (all(0 < p < 1 for p in points) or all(p >= 1 and p % 1 == 0 for p in points))
+
+
+def are_widths(widths: Any) -> bool:
+    """Whether these are a dense net's widths, one for each stage."""
+    is_list = isinstance(widths, list) and all(type(width) is int for width in widths)
+    return is_list and 1 <= len(widths) <= 16 and all(1 <= width <= 65536 for width in widths)
 
 
 def require_valid(config: Any, group: str = "") -> None:

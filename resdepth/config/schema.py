@@ -12,6 +12,7 @@ from resdepth.config.checks import (
     are_milestones,
     are_widths,
     choice,
+    computed,
     file_name,
     flag,
     key,
@@ -50,18 +51,14 @@ class DataConfig:
 
     name: str = file_name("", "name of the data in figures and CSV", stands_for="the option's, file's or folder's name")
     source: str = choice("digits", "the loader that reads the data", SOURCES, stands_for="set by the option")
-    path: str | None = path_name(
-        None, "npz: the file; folder: that of `train/<class>/*` and `test/<class>/*`, or of `<class>/*`"
-    )
+    path: str | None = path_name(None, "npz: the file; folder: that of train/ and test/, or of the classes")
     root: str = path_name("~/.cache/resdepth", "folder of downloads")
     download: bool = flag(True, "whether to download what is missing")
     size: int | None = number(None, "folder: resize to size x size pixels", least=4, most=512)
     limit: int | None = number(None, "most images per split, balanced over the classes", least=2, most=10**9)
     validation: int = number(0, "training images to hold out; they replace the test set", least=0, most=10**9)
-    fingerprint: str = key("", "hash of your own data, part of a run's identity", "computed", stands_for="computed")
-    classes: int | None = key(
-        None, "classes of your own data, for the chance level in figures", "computed", stands_for="computed"
-    )
+    fingerprint: str = computed("", "hash of your own data, part of a run's identity")
+    classes: int | None = computed(None, "classes of your own data, for the chance level in figures")
 
     def __post_init__(self) -> None:
         if self.source in USER_SOURCES:
@@ -221,15 +218,13 @@ class RunConfig:
         "auto or a whole number from 1 to 999",
     )
     gradient_checkpointing: bool = flag(
-        False,
-        "recompute a block's activations in the backward pass instead of storing them: less memory, more time, the "
-        "same numbers",
+        False, "recompute activations in the backward pass: less memory, more time, the same numbers"
     )
     # configs/config.yaml sets it to the data's name.
     name: str = file_name("runs", "folder of the experiment below `results`", stands_for="the data's name")
     results: str = path_name("results", "folder of all results")
     checkpoint_seconds: float = number(
-        60.0, "most seconds between checkpoints; more are written where they cost little", least=0, most=10**9
+        60.0, "longest time between checkpoints, seconds; shorter where they cost little", least=0, most=10**9
     )
     keep_checkpoint: bool = flag(False, "keep the last checkpoint of a finished run")
     keep_weights: str = choice(
