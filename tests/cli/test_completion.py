@@ -80,6 +80,14 @@ def test_folders_are_completed(command, tmp_path):
     assert completed(f"resdepth {command} nowhere/", cwd=tmp_path) == []
 
 
+def test_a_probes_folder_or_override_is_completed(tmp_path):
+    (tmp_path / "recorded").mkdir()
+    assert completed("resdepth probe gradients recipe.fl", cwd=tmp_path)[0] == "recipe.flip="
+    assert completed("resdepth probe gradients rec", cwd=tmp_path)[0] == "recorded"
+    assert completed("resdepth probe decay rec", cwd=tmp_path) == ["recorded"]
+    assert completed("resdepth probe learn-identity data=ci", cwd=tmp_path) == ["cifar10", "cifar100"]
+
+
 def test_an_options_name_of_ones_own_is_completed(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.yaml").write_text("source: digits\n")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Exit, Option, Typer
 
+from resdepth.cli import show
 from resdepth.cli.signals import exit_on_signals
 from resdepth.config.checks import expand_path
 from resdepth.errors import ConfigError, RecordError, RunError, one_line
@@ -22,15 +23,24 @@ Targets = Annotated[
         metavar="RESULTS|KEY=VALUE",
         help="A folder with trained nets, of a sweep with keep_weights=all; or overrides as for sweep, for nets at "
         "their initialisation.",
+        autocompletion=show.complete_target,
     ),
 ]
 Trained = Annotated[
     list[str] | None,
-    Argument(metavar="RESULTS", help="A folder with trained nets, of a sweep with keep_weights=last or all."),
+    Argument(
+        metavar="RESULTS",
+        help="A folder with trained nets, of a sweep with keep_weights=last or all.",
+        autocompletion=show.complete_folder,
+    ),
 ]
 Stacks = Annotated[
     list[str] | None,
-    Argument(metavar="KEY=VALUE", help="Overrides as for sweep; the stacks have depth - 2 layers."),
+    Argument(
+        metavar="KEY=VALUE",
+        help="Overrides as for sweep; the stacks have depth - 2 layers.",
+        autocompletion=show.complete_override,
+    ),
 ]
 Out = Annotated[
     Path | None, Option(help="Folder for the CSV and the figures.", show_default="probes/NAME beside the runs")

@@ -66,6 +66,11 @@ def complete_name(context: Context, incomplete: str) -> list[str]:
     return sorted({name for name in names if name.startswith(incomplete)})
 
 
+def complete_target(context: Context, incomplete: str) -> list[str]:
+    """Complete what a probe measures: a folder, or an override."""
+    return [*complete_folder(incomplete), *complete_override(context, incomplete)]
+
+
 def complete_folder(incomplete: str) -> list[str]:
     """Complete a folder; where only one is left, the folders in it are offered with it."""
     found = _folders(incomplete)
