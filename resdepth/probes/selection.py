@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from resdepth.config.checks import expand_path
+from resdepth.config.checks import expand_path, name_of_path
 from resdepth.config.compose import expand
 from resdepth.config.keys import identity, run_identity
-from resdepth.config.schema import PUBLISHED, RunConfig
+from resdepth.config.schema import PUBLISHED, USER_SOURCES, RunConfig
 from resdepth.errors import ConfigError
 from resdepth.models.plugins import plugin_paths
 from resdepth.probes.nets import ProbedNet
@@ -170,8 +170,12 @@ def train_command(configs: Sequence[RunConfig], folder: Path, kept: str) -> str:
     found: dict[str, list[str]] = {}
     defaults: dict[str, object] = {}
     for config in configs:
-        groups = [f"{group}={getattr(config, group).name}" for group in ("data", "model", "recipe")]
+        is_own = config.data.source in USER_SOURCES
+        data = config.data.source if is_own else config.data.name
+        groups = [f"data={data}", f"model={config.model.name}", f"recipe={config.recipe.name}"]
         paths = [f"data.path={config.data.path}"] if config.data.path else []
+        if is_own and name_of_path(config.data.path or "") != config.data.name:
+            paths.append(f"data.name={config.data.name}")
         with suppress(ConfigError):  # groups of the user's own
             defaults = identity(expand([*groups, *paths], swept=False).points[0].config)
         keys = {"depth": config.depth, "variant": config.variant, "seed": config.seed}

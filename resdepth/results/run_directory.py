@@ -176,14 +176,18 @@ def read_state(folder: Path, config: RunConfig, *, restart: bool = False) -> Run
             remedy = f"{folder} exists and is not a run of this program; choose another name="
             raise ConfigError("name", config.name, remedy)
         return RunState.NEW
+    remedy = "choose another name="
     try:
-        difference = describe_differences(read_config(folder), config)
+        there = read_config(folder)
+        difference = describe_differences(there, config)
+        if difference and not describe_differences({**there, "data.name": config.data.name}, config):
+            remedy = f"set data.name={there['data.name']} for the same run, or {remedy}"
     except RecordError:
         if not restart:
             raise
         difference = ""
     if difference:
-        raise ConfigError("name", config.name, f"{folder} holds another run ({difference}); choose another name=")
+        raise ConfigError("name", config.name, f"{folder} holds another run ({difference}); {remedy}")
     if restart:
         return RunState.RESTARTED
     outcome = read_outcome(folder)

@@ -195,7 +195,7 @@ def test_where_the_data_lie_may_be_set_for_trained_nets(elsewhere):
     words = ("data.root=there", "data.download=false")
     (net,) = select(IDENTITY, ["results/exp", *words], None).nets
     assert (net.config.data.root, net.config.data.download) == ("there", False)
-    with pytest.raises(ConfigError, match=r"data.path=my.npz: only data=npz and data=folder read it"):
+    with pytest.raises(ConfigError, match=r"data.path=my.npz: is used only with data=npz or data=folder"):
         select(IDENTITY, ["results/exp", "data.path=my.npz"], None)
 
 
@@ -208,6 +208,15 @@ def test_the_command_for_data_of_ones_own_names_their_path_and_no_key_that_follo
     assert "data.path=my.npz" in command
     assert "fingerprint" not in command
     assert "data.name" not in command
+    assert [run.directory.name for run in make_plan([*shlex.split(command)[2:-1], "device=cpu"]).runs] == [folder.name]
+
+
+def test_the_command_for_data_of_ones_own_names_their_name_where_it_was_set(elsewhere, tmp_path, images):
+    write_npz(Path("my.npz"), images)
+    train_here("depth=8", "variant=plain", "data=npz", "data.path=my.npz", "data.name=mine", "name=exp", *TINY)
+    (folder,) = tmp_path.glob("results/exp/*")
+    command = train_command([load_config(folder)], folder.relative_to(tmp_path), "last")
+    assert {"data=npz", "data.path=my.npz", "data.name=mine"} <= set(command.split())
     assert [run.directory.name for run in make_plan([*shlex.split(command)[2:-1], "device=cpu"]).runs] == [folder.name]
 
 

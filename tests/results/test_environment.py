@@ -16,7 +16,7 @@ def test_environment_and_configuration_hold_no_absolute_path(tmp_path, images):
     np.savez(tmp_path / "mine.npz", **images)
     words = ("depth=8", "data=npz", f"data.path={tmp_path}/mine.npz", f"results={tmp_path}/r", "recipe.epochs=1")
     train_here(*words, "variant=plain")
-    (folder,) = (tmp_path / "r" / "npz").iterdir()
+    (folder,) = (tmp_path / "r" / "mine").iterdir()
     for name in ("config.yaml", "environment.json", "outcome.json", "metrics.csv"):
         assert str(tmp_path) not in (folder / name).read_text()
     environment = json.loads((folder / "environment.json").read_text())

@@ -53,9 +53,23 @@ def test_own_data_are_told_apart_by_content_not_by_path(images):
     np.savez("b.npz", **images)
     images["x_train"][0] = 0
     np.savez("c.npz", **images)
-    one, same, other = (directories("depth=8", "variant=plain", "data=npz", f"data.path={n}.npz")[0] for n in "abc")
-    assert one == same != other
-    assert ",content=" in one
+    words = ("depth=8", "variant=plain", "data=npz")
+    for name in ((), ("data.name=mine",), ("name=exp",)):
+        one, same, other = (Path(directories(*words, f"data.path={n}.npz", *name)[0]) for n in "abc")
+        assert one.name == same.name != other.name
+        assert ",content=" in one.name
+        assert (one == same) == bool(name)
+
+
+def test_own_data_by_another_name_are_told_how_to_continue(images):
+    np.savez("mine.npz", **images)
+    words = ["depth=8", "variant=plain", "data=npz", "data.path=mine.npz", "recipe.epochs=1", "name=exp"]
+    train_here(*words, "data.name=npz")
+    with pytest.raises(
+        ConfigError, match=r"data.name=npz there, mine here\); set data.name=npz for the same run, or choose"
+    ):
+        make_plan(words)
+    assert not make_plan([*words, "data.name=npz"]).pending
 
 
 def test_the_number_of_classes_is_recorded_and_tells_no_runs_apart(images):
