@@ -152,16 +152,3 @@ def expand_path(field: str, path: str) -> Path:
     except OSError as error:
         raise ConfigError(field, path, f"cannot be used ({error.strerror}); choose another path") from error
     return expanded
-
-
-def are_milestones(points: Any) -> bool:
-    """Whether these are increasing fractions between 0 and 1, or increasing whole iterations."""
-    is_list = isinstance(points, list) and all(isinstance(p, int | float) for p in points)
-    is_rising = is_list and points == sorted(set(points))
-    return is_rising and (all(0 < p < 1 for p in points) or all(p >= 1 and p % 1 == 0 for p in points))
-
-
-def are_widths(widths: Any) -> bool:
-    """Whether these are 1 to 16 numbers of units."""
-    is_list = isinstance(widths, list) and all(type(width) is int for width in widths)
-    return is_list and 1 <= len(widths) <= 16 and all(1 <= width <= 65536 for width in widths)

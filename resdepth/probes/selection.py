@@ -174,12 +174,12 @@ def train_command(configs: Sequence[RunConfig], folder: Path, kept: str) -> str:
         data = config.data.source if is_own else config.data.name
         groups = [f"data={data}", f"model={config.model.name}", f"recipe={config.recipe.name}"]
         paths = [f"data.path={config.data.path}"] if config.data.path else []
-        if is_own and name_of_path(config.data.path or "") != config.data.name:
-            paths.append(f"data.name={config.data.name}")
+        is_renamed = is_own and name_of_path(config.data.path or "") != config.data.name
+        names = [f"data.name={config.data.name}"] if is_renamed else []
         with suppress(ConfigError):  # groups of the user's own
             defaults = identity(expand([*groups, *paths], swept=False).points[0].config)
         keys = {"depth": config.depth, "variant": config.variant, "seed": config.seed}
-        keys |= dict(word.split("=", 1) for word in (*groups, *paths))
+        keys |= dict(word.split("=", 1) for word in (*groups, *paths, *names))
         for key, value in {**keys, **{k: v for k, v in run_identity(config).items() if k not in _IN_GROUPS}}.items():
             texts, text = found.setdefault(key, []), as_override(value)
             texts += [] if text in texts else [text]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Exit, Option, Typer
 
-from resdepth.cli import show
+from resdepth.cli.commands import show
 from resdepth.cli.signals import exit_on_signals
 from resdepth.config.checks import expand_path
 from resdepth.errors import ConfigError, RecordError, RunError, one_line
