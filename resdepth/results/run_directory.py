@@ -170,24 +170,19 @@ def read_state(folder: Path, config: RunConfig, *, restart: bool = False) -> Run
     """
     if not (folder / CONFIG).exists():
         # What an interrupted run leaves before its configuration is written.
-        leftovers = (OUTCOME, FAILURE, LOCK)
         files = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
-        if any(file.suffix != PART and file.name not in leftovers for file in files):
+        if any(file.suffix != PART and file.name not in (OUTCOME, FAILURE, LOCK) for file in files):
             remedy = f"{folder} exists and is not a run of this program; choose another name="
             raise ConfigError("name", config.name, remedy)
         return RunState.NEW
-    remedy = "choose another name="
     try:
-        there = read_config(folder)
-        difference = describe_differences(there, config)
-        if difference and not describe_differences({**there, "data.name": config.data.name}, config):
-            remedy = f"set data.name={there['data.name']} for the same run, or {remedy}"
+        difference = describe_differences(read_config(folder), config)
     except RecordError:
         if not restart:
             raise
         difference = ""
     if difference:
-        raise ConfigError("name", config.name, f"{folder} holds another run ({difference}); {remedy}")
+        raise ConfigError("name", config.name, f"{folder} holds another run ({difference}); choose another name=")
     if restart:
         return RunState.RESTARTED
     outcome = read_outcome(folder)
@@ -203,6 +198,8 @@ def describe_differences(there: Mapping[str, Any], config: RunConfig) -> str:
     """Describe which keys differ from those `there`, in words; keys newer than that run had their default in it."""
     there = {**_DEFAULTS, **there}
     odd = [(k, v) for k, v in run_identity(config).items() if there[k] != v]
+    if [k for k, _ in odd] == ["data.name"]:
+        return f"data.name={there['data.name']}, not {config.data.name}: set that for the same run"
     listed = ", ".join(f"{k}={there[k]} there, {v} here" for k, v in odd[:3])
     return f"{listed} and {len(odd) - 3} more" if len(odd) > 3 else listed
 

@@ -66,7 +66,7 @@ def test_own_data_by_another_name_are_told_how_to_continue(images):
     words = ["depth=8", "variant=plain", "data=npz", "data.path=mine.npz", "recipe.epochs=1", "name=exp"]
     train_here(*words, "data.name=npz")
     with pytest.raises(
-        ConfigError, match=r"data.name=npz there, mine here\); set data.name=npz for the same run, or choose"
+        ConfigError, match=r"another run \(data.name=npz, not mine: set that for the same run\); choose"
     ):
         make_plan(words)
     assert not make_plan([*words, "data.name=npz"]).pending
