@@ -149,6 +149,7 @@ def expand_path(field: str, path: str) -> Path:
             expanded.stat()
     except RuntimeError as error:
         raise ConfigError(field, path, "names a home folder that does not exist; write the path out") from error
-    except OSError as error:
-        raise ConfigError(field, path, f"cannot be used ({error.strerror}); choose another path") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(field, path, f"cannot be used ({reason}); choose another path") from error
     return expanded
