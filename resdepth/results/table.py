@@ -1,5 +1,6 @@
 """Every run below a folder as one table, from the files alone."""
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -43,6 +44,8 @@ def read_results(root: Path, track: Track = iter) -> tuple[pd.DataFrame, list[st
     """Return the table of `load_results`, and one line for each file that cannot be read."""
     if not expand_path("results", str(root)).is_dir():
         raise ConfigError("results", root, "is not a folder; name one that holds runs, such as results/")
+    if not os.access(expand_path("results", str(root)), os.R_OK | os.X_OK):
+        raise ConfigError("results", root, "cannot be read (Permission denied); change its permissions")
     return read_runs(sorted(_run_folders(root), key=lambda folder: folder.parts), root, track)
 
 

@@ -68,14 +68,13 @@ def sweep(
     if dry_run:
         _report_dry_run(plan)
         return
-    if not quiet:
-        printing.announce(plan)
     with busy("Loading PyTorch and the data", quiet=quiet):
         ready = _prepare(plan)
     from resdepth.cli.progress import open_progress, track_reading
     from resdepth.sweep.launch import launch
 
     if not quiet:
+        printing.announce(plan)
         printing.print_concurrency(ready.groups)
         _print_estimate(ready)
     with open_progress(plan, quiet=quiet) as make_observer:
