@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# The cores of this process when it started.
+_CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
 
 def host_bytes() -> int:
     """Return the memory of this machine; more than any has where the system does not tell."""
@@ -42,6 +45,12 @@ def cores() -> int:
     return min(allowed, int(limit)) if limit.isdigit() and int(limit) > 0 else allowed
 
 
+def use_all_cores() -> None:
+    """Let this thread run on every core of the process: one started by a pinned thread inherits its only core."""
+    if _CORES:
+        os.sched_setaffinity(0, _CORES)
+
+
 @contextmanager
 def sigint_blocked() -> Iterator[None]:
     """Keep Ctrl-C from a process that is started inside the `with` block, which ends with this one anyway."""
@@ -66,9 +75,9 @@ def signals_deferred() -> Iterator[None]:
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
     received: list[tuple[int, object]] = []
-    for number in handlers:
-        signal.signal(number, lambda *event: received.append(event))
     try:
+        for number in handlers:
+            signal.signal(number, lambda *event: received.append(event))
         yield
     finally:
         for number, handler in handlers.items():

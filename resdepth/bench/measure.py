@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -140,7 +141,9 @@ def _time_point(point: Point, most_seconds: float) -> _Timing:
                 parts = list(pool.map(_time, [spec] * count, [1] * count, [device] * count, [most_seconds] * count))
             seconds = [sum(each) / count / count for each in zip(*(part.seconds for part in parts), strict=False)]
             return _Timing(seconds, 1, sum(p.peak_bytes for p in parts), max(p.first_seconds for p in parts))
-        with devices.threads(_threads(spec), pinned=spec.config.engine != "compiled"):
+        with devices.threads(
+            spec.config.thread_count, pinned=device.type == "cpu" and spec.config.engine != "compiled"
+        ):
             return _time(spec, count, device, most_seconds)
     except (RuntimeError, MemoryError) as error:  # mostly out of memory; the other points can still be measured
         return _Timing(note=(str(error).splitlines() or [type(error).__name__])[0][:200])
@@ -182,25 +185,30 @@ def measure_busy(spec: RunSpec) -> tuple[BusyCost, BusyCost]:
     """
     device, config = devices.resolve(spec.config.device), spec.config
     devices.set_precision(config.precision, device)
-    data, count = timing_data(spec, device), _threads(spec)
+    data, count = timing_data(spec, device), config.thread_count
     times: dict[tuple[bool, bool], list[float]] = {(b, p): [] for b in (True, False) for p in (True, False)}
     with timed_trainers(spec, 1, data) as trainers:
         for _ in range(_BUSY_ROUNDS):
             for (is_busy, is_pinned), seconds in times.items():
                 command = [sys.executable, "-c", "while True: pass" if is_busy else ""]
-                with subprocess.Popen(command) as rival, devices.threads(count, pinned=is_pinned):
+                with _running(command), devices.threads(count, pinned=is_pinned):
                     time.sleep(_START_SECONDS)
                     threads, started = torch.get_num_threads(), time.perf_counter()
                     steps = windows(trainers, 1)
                     next(steps)
                     while time.perf_counter() - started < _BUSY_SECONDS or not seconds:
                         seconds.append(next(steps))
-                    rival.kill()
     return _busy_row(spec, threads, times, is_pinned=True), _busy_row(spec, threads, times, is_pinned=False)
 
 
-def _threads(spec: RunSpec) -> int | None:
-    return None if spec.config.threads == "auto" else int(spec.config.threads)
+@contextmanager
+def _running(command: Sequence[str]) -> Iterator[None]:
+    """Run a process until the `with` block ends, however that is left."""
+    with subprocess.Popen(command) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def _busy_row(spec: RunSpec, threads: int, times: dict[tuple[bool, bool], list[float]], *, is_pinned: bool) -> BusyCost:

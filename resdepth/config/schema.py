@@ -249,6 +249,11 @@ class RunConfig:
         require(self.name != PUBLISHED, "name", self.name, remedy)
 
     @property
+    def thread_count(self) -> int | None:
+        """The number of `threads`, None for auto."""
+        return None if self.threads == "auto" else int(self.threads)
+
+    @property
     def shortcut(self) -> str:
         """The shortcut's option as the CSV states it: A, B or C, and `none` for a variant without one."""
         return self.model.shortcut if VARIANTS[self.variant].has_shortcut else "none"

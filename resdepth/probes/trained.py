@@ -242,7 +242,7 @@ def evaluate(
     net.memory_format = choose_memory_format("auto", "fp32", device)
     net = net.to(device, memory_format=net.memory_format)  # type: ignore[call-overload]
     found, stream = {}, Stream(device)
-    with devices.threads(None):
+    with devices.threads(None, pinned=device.type == "cpu"):
         for split in ("train", "test"):
             evaluation = Evaluation(net, data, split, stream, is_captured=False)
             evaluation.start()

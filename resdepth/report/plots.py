@@ -27,15 +27,15 @@ class PlotRequest:
     x: str = "epoch"
     filters: Filters = field(default_factory=lambda: Filters({}))
 
-    def mark(self, experiment: str, *, has_epochs: bool) -> str:
-        """Return what tells the files that such a request draws of this experiment from all others.
+    def mark(self, experiment: str, stem: str, *, has_epochs: bool) -> str:
+        """Return what tells the file of this name that such a request draws of this experiment from all others.
 
-        `has_epochs`: of the figures with an axis of epochs or iterations.
+        `has_epochs`: of a figure with an axis of epochs or iterations. A copy by another name is a user's own.
         """
         # The metric as the files' names say it: two choices may draw the same file.
         metric = METRICS[self.metric]
         shown = (metric.suffix, metric.curves_suffix, self.x) if has_epochs else (metric.suffix,)
-        parts = repr((experiment, self.filters.label, shown))
+        parts = repr((experiment, stem, self.filters.label, shown))
         return f"resdepth plot {sha256(parts.encode()).hexdigest()[:16]}"
 
 
@@ -69,12 +69,12 @@ def plot(request: PlotRequest, track: Track = iter) -> PlotResult:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stem = folder / f"{prefix}{name}{suffix}"
-            mark = request.mark(experiment, has_epochs=name.startswith(("training", "curves")))
+            mark = request.mark(experiment, stem.name, has_epochs=name.startswith(("training", "curves")))
             files += save_figure(figure, stem, request.formats, mark)
         except OSError as error:
             raise ConfigError("--out", folder, f"cannot be written to ({error.strerror}); use --out FOLDER") from error
     for experiment, folder in drawn.items():
-        removed += _remove_stale(folder, files, [request.mark(experiment, has_epochs=e) for e in (True, False)])
+        removed += _remove_stale(request, experiment, folder, files)
     states = Counter(sorted(table.drop_duplicates(["experiment", "run"]).state))
     return PlotResult(files, removed, problems, states)
 
@@ -88,11 +88,12 @@ def _folder(request: PlotRequest, experiment: str) -> Path:
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
-def _remove_stale(folder: Path, files: Iterable[Path], marks: Sequence[str]) -> list[Path]:
+def _remove_stale(request: PlotRequest, experiment: str, folder: Path, files: Iterable[Path]) -> list[Path]:
     """Remove the figures that an earlier request of this kind drew and this one did not; return them."""
     current = {file.stem for file in files}
     others = [file for file in sorted(folder.iterdir()) if file.stem not in current]
-    stale = [file for file in others if any(is_marked(file, mark) for mark in marks)]
+    kinds = (True, False)
+    stale = [f for f in others if any(is_marked(f, request.mark(experiment, f.stem, has_epochs=k)) for k in kinds)]
     for file in stale:
         file.unlink()
     return stale

@@ -25,8 +25,9 @@ from torch import Tensor
 
 from resdepth.config.keys import run_identity
 from resdepth.config.schema import RunConfig
+from resdepth.device import synchronise
 from resdepth.errors import RecordError, RunError
-from resdepth.host import signals_deferred
+from resdepth.host import signals_deferred, use_all_cores
 from resdepth.results.files.atomic import atomic_open
 from resdepth.results.run_directory import WEIGHTS, describe_differences
 
@@ -50,7 +51,7 @@ class CheckpointWriter:
 
     def __init__(self, path: Path, config: RunConfig, sync: Callable[[], None]) -> None:
         self._path, self._config, self._sync = path, config, sync
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint", initializer=use_all_cores)
         self._writing: Future[None] | None = None
         self._kept: dict[str, Any] = {}
         self._is_kept_saved = True
@@ -100,6 +101,8 @@ class CheckpointWriter:
             self._thread.shutdown(wait=True)
             is_stopped = kind is not None and not issubclass(kind, Exception)
             if is_stopped and not self._is_kept_saved:
+                # The copies were submitted to the run's own stream.
+                synchronise(next(iter(self._kept["tensors"].values())).device)
                 # Where the disk is full, the checkpoint before this one stays.
                 with suppress(Exception):
                     self._write(self._on_host(), time.monotonic())

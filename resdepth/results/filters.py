@@ -17,6 +17,7 @@ _COLUMNS = {
     "model.name": "model",
     "data": "dataset",
     "recipe": "recipe.name",
+    "shortcut": "model.shortcut",
     "name": "experiment",
 }
 # What differs within a run, or is of no use.
@@ -60,11 +61,11 @@ class Filters:
             if column not in table or column in _HIDDEN:
                 raise ConfigError("--where", f"{key}={','.join(values)}", _unknown(key, table))
             kept = pd.concat([_equals(table[column], value) for value in values], axis=1).any(axis=1)
-            if column in SHORTCUT_KEYS:  # which mean nothing for plain nets: these are compared with every shortcut
-                kept |= table[column].isna()
             if not kept.any():
                 there = ", ".join(map(_format, sorted(set(table[column].dropna()), key=_order)[:12]))
                 raise ConfigError(key, ",".join(values), f"no run has this value; there are {there or 'none'}")
+            if column in SHORTCUT_KEYS:  # which mean nothing for plain nets: these are compared with every shortcut
+                kept |= table[column].isna()
             table = table[kept]
         return table
 

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,21 +57,27 @@ def read_selected(roots: Sequence[Path], filters: Filters, track: Track = iter) 
     """
     parts = []
     problems: list[str] = []
-    for root in dict.fromkeys(roots):
+    names = _names({root.resolve(): root for root in roots})
+    for root, name in names.items():
         table, unread = read_results(root, track)
         require_rows(table, root, unread)
-        parts.append(table.assign(folder=_name(root)))
+        parts.append(table.assign(folder=name))
         problems += unread
     table = filters.apply(pd.concat(parts, ignore_index=True))
     is_repeated = table.drop_duplicates(["folder", "experiment", "run"]).duplicated("run").any()
     if len(parts) > 1:
         table["run"] = table["folder"] + "/" + table["experiment"] + "/" + table["run"]
-        table["experiment"] = "+".join(dict.fromkeys(map(_name, roots)))
+        table["experiment"] = "+".join(names.values())
     return table if len(parts) > 1 and is_repeated else table.drop(columns="folder"), problems
 
 
-def _name(root: Path) -> str:
-    return root.resolve().name
+def _names(roots: Mapping[Path, Path]) -> dict[Path, str]:
+    """Return a name for each folder, given by its resolved path: the last part of it, or as many as tell them apart."""
+    for count in range(1, max(len(path.parts) for path in roots) + 1):
+        names = {root: "/".join(path.parts[-count:]).lstrip("/") for path, root in roots.items()}
+        if len(set(names.values())) == len(names):
+            break
+    return names
 
 
 def read_runs(folders: Sequence[Path], root: Path | None = None, track: Track = iter) -> tuple[pd.DataFrame, list[str]]:

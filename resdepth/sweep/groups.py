@@ -31,8 +31,13 @@ class Group:
     @property
     def threads(self) -> int | None:
         """CPU threads of each process: `threads`; `auto` is one beside other runs, else torch's own number (None)."""
-        requested = self.runs[0].config.threads
-        return (1 if self.uses_processes else None) if requested == "auto" else int(requested)
+        return self.runs[0].config.thread_count or (1 if self.uses_processes else None)
+
+    @property
+    def pins_threads(self) -> bool:
+        """Whether they may be pinned to cores: processes that compile, and a GPU's threads, would inherit one core."""
+        on_cpu = devices.resolve(self.runs[0].config.device).type == "cpu"
+        return on_cpu and not any(run.config.engine == "compiled" for run in self.runs)
 
 
 def make_groups(plan: Plan) -> tuple[Group, ...]:
@@ -67,8 +72,7 @@ def _wanted_concurrency(runs: Sequence[PlannedRun], *, uses_external_launcher: b
     if uses_external_launcher:
         return 1
     device = devices.resolve(runs[0].config.device)
-    threads = runs[0].config.threads
-    on_cpu = cores() // (1 if threads == "auto" else int(threads))
+    on_cpu = cores() // (runs[0].config.thread_count or 1)
     return max(1, min({"cpu": on_cpu, "cuda": _GPU_CONCURRENCY}.get(device.type, 1), len(runs)))
 
 

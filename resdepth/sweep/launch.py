@@ -64,9 +64,7 @@ class _Task:
                 return [outcome] * len(group.runs)
         if group.uses_processes:
             return train_in_processes(group, observer)
-        # A process that compiles would inherit the one core.
-        is_compiled = any(run.config.engine == "compiled" for run in group.runs)
-        with devices.threads(group.threads, pinned=not is_compiled):
+        with devices.threads(group.threads, pinned=group.pins_threads):
             return train_interleaved(group.runs, group.concurrency, observer)
 
 

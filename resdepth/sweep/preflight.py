@@ -144,7 +144,7 @@ def _group_seconds(group: Group, probes: dict[tuple[object, ...], _Probe]) -> fl
             deep,
         )
         if key not in probes:
-            with devices.threads(group.threads):
+            with devices.threads(group.threads, pinned=group.pins_threads):
                 probes[key] = _measure(run, deep, 1 if group.uses_processes else count)
         alone.append(probes[key].step_seconds(c.depth) * run.schedule.iterations)
         # A process for each run leaves no run waiting for another.

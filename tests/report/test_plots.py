@@ -140,3 +140,25 @@ def test_a_folder_without_results_beside_one_with_some_is_named(tmp_path):
     (tmp_path / "b").mkdir()
     with pytest.raises(ConfigError, match=r"results=.*b: contains no results yet"):
         plot(PlotRequest([tmp_path / "a", tmp_path / "b"]))
+
+
+def test_folders_of_one_name_are_told_apart_and_a_folder_given_twice_counts_once(tmp_path):
+    for name, error in (("a", 1.0), ("b", 30.0)):
+        write_run(tmp_path / name, depth=8, name="x", train_error=error)
+    roots = [tmp_path / "a" / "x", tmp_path / "b" / "x", tmp_path / "b" / ".." / "a" / "x"]
+    first, second = comparisons(read_selected(roots, Filters({}))[0])
+    assert first.experiment == "a/x+b/x"
+    assert [(c.keys, list(c.rows.train_error)) for c in (first, second)] == [
+        ({"folder": "a/x"}, [50.0, 1.0]), ({"folder": "b/x"}, [50.0, 30.0]),
+    ]  # fmt: skip
+    (file, *_) = plot(PlotRequest(roots[:2], formats=("svg",))).files
+    assert file.relative_to(tmp_path).as_posix() == "figures/a-x+b-x_training.svg"
+
+
+def test_a_copy_of_a_figure_by_another_name_is_the_users_own(tmp_path):
+    write_run(tmp_path)
+    (first, *_) = plot(PlotRequest([tmp_path], formats=("png",))).files
+    copy = first.with_name("for_the_lecture.png")
+    shutil.copy(first, copy)
+    assert plot(PlotRequest([tmp_path], formats=("png",))).removed == []
+    assert copy.exists()

@@ -29,6 +29,7 @@ def table(tmp_path_factory):
         (["seed=3"], {"residual 20"}),
         # Plain nets have no shortcut and are compared with every one.
         (["model.shortcut=B"], {"plain 8", "plain 20", "plain 56", "residual 20"}),
+        (["shortcut=B"], {"plain 8", "plain 20", "plain 56", "residual 20"}),
         (["data=digits", "recipe.flip=true", "variant=plain", "depth=8"], {"plain 8"}),
         (["recipe.iterations=null", "depth=8"], {"plain 8", "residual 8"}),
         (["recipe.milestones=[0.5, 0.75]", "depth=8"], {"plain 8", "residual 8"}),
@@ -49,6 +50,7 @@ def test_runs_with_one_of_the_values_of_every_key_are_kept(table, conditions, ex
         (["depht=8"], "--where=depht=8: no run has this key; did you mean depth?"),
         (["lr=0.1"], "--where=lr=0.1: no run has this key; did you mean recipe.lr?"),
         (["run=x"], "--where=run=x: no run has this key; resdepth show lists keys"),
+        (["shortcut=C"], "shortcut=C: no run has this value; there are A, B"),
         (["depth=21"], "depth=21: no run has this value; there are 8, 20, 56"),
         (["variant=plain", "recipe.lr=0.1"], "recipe.lr=0.1: no run has this value; there are 0.02"),
     ],
