@@ -22,6 +22,19 @@ def test_initialisation_is_he_and_follows_its_seed_only():
     assert not torch.equal(weight, small(depth=20, width=64, seed=1).blocks[-1].layer2.weight)
 
 
+@pytest.mark.parametrize("model", [{"width": 64}, {"architecture": "dense", "widths": [100, 200, 400]}])
+def test_the_variance_of_every_layers_weights_is_two_over_its_inputs(model):
+    # Widths that grow: a layer's outputs are not as many as its inputs.
+    net = small(shortcut="B", **model)
+    layers = [module for module in net.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)]
+    assert len(layers) == 8 + 2  # and two projections
+    for layer in layers:
+        inputs, spread = layer.weight[0].numel(), layer.weight.std().item()
+        # Five standard errors of the spread of so many normal weights.
+        assert spread == pytest.approx((2 / inputs) ** 0.5, rel=5 / (2 * layer.weight.numel()) ** 0.5)
+        assert layer.bias is None or not layer.bias.any()
+
+
 def test_a_block_starts_as_the_identity_by_its_last_layer_alone():
     for batch_norm in (True, False):
         block, before = small(batch_norm=batch_norm).blocks[0], small(batch_norm=batch_norm).blocks[0]

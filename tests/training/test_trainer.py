@@ -29,6 +29,12 @@ def test_the_last_epoch_ends_at_the_last_iteration():
     assert [(r.epoch, r.iteration) for r in records] == [(1, 4), (2, 6)]
 
 
+def test_the_rate_of_a_record_is_that_of_its_epochs_last_minibatch():
+    # Four minibatches an epoch; the rate falls after the second of the first epoch, and at the second epoch's last.
+    recipe = replace(SHORT, epochs=None, iterations=10, lr=0.1, gamma=0.5, milestones=[2, 7])
+    assert [r.lr for r in training(recipe=recipe).epochs()] == pytest.approx([0.05, 0.025, 0.025])
+
+
 def test_the_rate_of_the_warm_up_holds_until_an_epoch_ends_below_its_error():
     recipe = replace(SHORT, epochs=9, warmup_lr=0.005, warmup_depth=8, warmup_error=80.0, warmup_epochs=8)
     records = list(training(recipe=recipe).epochs())
