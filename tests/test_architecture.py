@@ -53,6 +53,8 @@ MATPLOTLIBS_MODULES = {
     "probes.report.gradient_figures",
     "probes.report.figures",
 }
+# Rooms where every dataclass is a value, which nobody changes: it may be shared, hashed and compared.
+ROOMS_OF_VALUES = {"data", "models", "training", "results", "report"}
 LIBRARIES = {"torch", "torchvision", "hydra", "omegaconf", "pd", "np", "plt", "matplotlib", "rich", "typer", "yaml"}
 # A library, or one of its names, and the modules that say why they use it.
 PRIVATE_NAMES = {
@@ -202,6 +204,16 @@ def uses_of_private_names(package):
                 yield f"{name} uses {used}"
 
 
+def changeable_values(package):
+    """Dataclasses in the rooms of values that are not frozen."""
+    for name, tree in modules(package):
+        for node in ast.walk(tree):
+            if room(name) in ROOMS_OF_VALUES and isinstance(node, ast.ClassDef):
+                how = [ast.unparse(decorator) for decorator in node.decorator_list]
+                if any(h.startswith("dataclass") and "frozen=True" not in h for h in how):
+                    yield f"{name}: {node.name} is not frozen"
+
+
 MODULES = [name for name, _ in modules(PACKAGE)]
 violations = functools.cache(lambda law: [violation.replace("/", ".") for violation in law(PACKAGE)])
 
@@ -244,7 +256,9 @@ def test_files_and_functions_stay_small(name):
     assert violations_of(too_large, name) == []
 
 
-@pytest.mark.parametrize("law", [upward_imports, pytest.param(torch_in, marks=posix), too_large, uses_of_private_names])
+@pytest.mark.parametrize(
+    "law", [upward_imports, pytest.param(torch_in, marks=posix), too_large, uses_of_private_names, changeable_values]
+)
 def test_the_package_breaks_no_law(law):
     assert violations(law) == []
 
@@ -311,6 +325,11 @@ BROKEN = {
         {"training/sgd.py": "import torch\n\ntorch._fused_sgd_()\n"},
         ["training.sgd uses torch._fused_sgd_"],
     ),
+    "a value that can be changed": (
+        changeable_values,
+        {"results/outcome.py": "@dataclass\nclass A: ...\n\n\n@dataclass(frozen=False)\nclass B: ...\n"},
+        ["results.outcome: A is not frozen", "results.outcome: B is not frozen"],
+    ),
     "a test module that imports another": (
         imports_of_tests,
         {"test_a.py": "def test():\n    from report.test_b import write\n", "report/test_b.py": ""},
@@ -333,6 +352,7 @@ KEPT = {
     "sweep/launch.py": "import hydra\n",
     "report/style.py": "import matplotlib\n",
     "results/table.py": "from resdepth.results import metrics\n",
+    "results/outcome.py": "from dataclasses import dataclass\n\n\n@dataclass(frozen=True)\nclass A: ...\n",
     "results/metrics.py": "def read():\n" + "    x = 1\n" * 49,
     "results/checkpoint.py": "import torch\n" + "x = 1\n" * 259,
     **{f"data/m{i}.py": "from resdepth.config import compose\n" for i in range(8)},
