@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from support.platforms import posix
 from support.runs import TINY, train_here
 
+from resdepth.results import environment
 from resdepth.sweep.plan import make_plan
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -40,3 +42,14 @@ def test_a_run_continued_elsewhere_names_both_environments():
     (run.directory / "checkpoint.pt").unlink()
     train_here(*words)  # from the start
     assert "continued_from" not in json.loads(path.read_text())
+
+
+@posix
+def test_a_commit_that_git_does_not_tell_is_none(tmp_path, monkeypatch):
+    """As in a checkout of another user, for which git refuses to answer."""
+    git = tmp_path / "git"
+    git.write_text("#!/bin/sh\nexit 128\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    environment.write(tmp_path, torch.device("cpu"))
+    assert json.loads((tmp_path / "environment.json").read_text())["commit"] is None

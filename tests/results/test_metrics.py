@@ -74,6 +74,8 @@ def test_a_row_that_is_still_being_written_is_left_out(tmp_path):
         lambda text: text + text,
         lambda text: text + '"abc\n',
         lambda text: text.replace("\n1,", "\n2,"),
+        lambda text: text.replace(",61.5,,", ",61.5,-1,"),
+        lambda text: text.replace(",0.5\n", ",nan\n"),
         lambda text: text.replace("digits", "dig\0its").replace(",20,", ",\0,"),
     ],
     ids=[
@@ -83,6 +85,8 @@ def test_a_row_that_is_still_being_written_is_left_out(tmp_path):
         "a header twice",
         "a quote left open",
         "another schema",
+        "a negative error",
+        "an epoch of unknown length",
         "NUL bytes",
     ],
 )
