@@ -64,6 +64,25 @@ def test_depth_says_each_variants_gap_and_marks_one_alone(finals, written, arrow
     assert arrows == ([arrow] if arrow else [])
 
 
+def test_the_gap_is_that_between_the_deepest_and_the_shallowest_of_several_depths(tmp_path):
+    write_finals(tmp_path, {("plain", 8): 0, ("plain", 20): 5, ("plain", 110): 89})
+    panel = figures(tmp_path)["depth"].axes[0]
+    assert "89 points" in texts(panel)
+    assert [label.xy for label in labels(panel)] == [(110, 89)]
+
+
+def test_the_legends_marks_are_those_that_are_drawn(tmp_path):
+    write_curve(tmp_path, "plain", 20, [60, 88], state="diverged")
+    for seed in (0, 1):
+        write_curve(tmp_path, "plain", 8, [60, 5], seed=seed)
+    figure = figures(tmp_path)["depth"]
+    drawn = {line.get_label(): line for line in figure.axes[0].lines}
+    shown = {line.get_label(): line for line in figure.legends[0].get_lines()}
+    for name, explained in (("_seeds", "one seed"), ("diverged", "diverged")):
+        looks = [(line.get_marker(), line.get_markersize()) for line in (drawn[name], shown[explained])]
+        assert looks[0] == looks[1]
+
+
 def test_the_chance_level_is_drawn_where_errors_come_near_it(tmp_path):
     for name, high in (("near", 80), ("far", 10)):
         write_finals(tmp_path / name, {("plain", 8): 1, ("plain", 56): high})
@@ -71,7 +90,14 @@ def test_the_chance_level_is_drawn_where_errors_come_near_it(tmp_path):
         levels = [line.get_ydata()[0] for line in panel.lines if line.get_label() == "_chance"]
         assert levels == ([90] if name == "near" else [])
         assert ("chance (90 %)" if name == "near" else "chance (90 %) ↑") in texts(panel)
-        assert panel.get_ylim()[1] > 90 if name == "near" else panel.get_ylim()[1] < 15
+        assert 90 < panel.get_ylim()[1] < 110 if name == "near" else panel.get_ylim()[1] < 15
+
+
+def test_the_chance_level_of_small_panels_leaves_room_for_its_name_and_no_more(tmp_path):
+    for lr in (0.01, 0.1):
+        write_finals(tmp_path, {("plain", 8): 1, ("plain", 56): 80}, lr=lr)
+    top = figures(tmp_path)["depth"].axes[0].get_ylim()[1]
+    assert 100 < top < 115
 
 
 def test_one_depth_has_no_figure_against_depth(tmp_path):
@@ -106,6 +132,7 @@ def test_rates_have_a_line_per_depth_named_at_its_end(tmp_path):
     assert plain.get_xlabel() == "learning rate"
     assert lines(plain)["20 layers"].get_xydata().tolist() == [[0.01, 1.0], [0.1, 10.0]]
     assert named(labels(plain)) == ["20 layers", "56 layers"]
+    assert [label.xy for label in labels(plain)] == [(0.1, 10), (0.1, 28)]
     assert [tick.get_text() for tick in plain.get_xticklabels()] == [".01", ".1"]
 
 
