@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from support.runs import TINY, train_here
 
+from resdepth.config.keys import run_identity
+from resdepth.config.schema import RunConfig
 from resdepth.errors import ConfigError, RecordError
 from resdepth.report.comparison import comparisons
+from resdepth.results.run_directory import describe_differences
 from resdepth.results.table import load_results
 from resdepth.sweep.plan import make_plan
 
@@ -98,6 +101,22 @@ def test_a_directory_with_another_run_is_never_overwritten():
         ConfigError, match=r"holds another run \(recipe.lr=0.3 there, 0.02 here\); choose another name="
     ):
         make_plan(["depth=8", "variant=plain", "name=one", *TINY])
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({}, ""),
+        ({"depth": 8, "seed": 1, "precision": "bf16"}, "depth=20 there, 8 here, seed=0 there, 1 here, precision=fp32 "),
+        ({"depth": 8, "seed": 1, "precision": "bf16", "variant": "plain"}, " and 1 more"),
+    ],
+)
+def test_three_differences_are_named_and_the_others_counted(keys, expected):
+    there = run_identity(RunConfig(variant="residual", depth=20))
+    found = describe_differences(there, RunConfig(**{"variant": "residual", "depth": 20} | keys))
+    assert expected in found
+    assert found.count(" there, ") == min(3, len(keys))
+    assert ("more" in found) == (len(keys) > 3)
 
 
 def test_a_folder_that_is_no_run_is_left_alone():
