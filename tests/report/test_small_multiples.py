@@ -5,7 +5,10 @@ import pytest
 from support.commands import ROOT
 from support.figures import figures, lines, texts, write_finals
 
-from resdepth.report.figures.grid import MOST_PANELS
+from resdepth.report.comparison import comparisons
+from resdepth.report.figures.grid import MOST_PANELS, Settings
+from resdepth.report.figures.wording import details_of
+from resdepth.results.table import load_results
 
 KINDS = {"training", "curves", "depth", "rates", "depth_best_rate"}
 
@@ -96,6 +99,13 @@ def test_more_panels_than_are_legible_are_divided_by_one_key(tmp_path):
     assert set(found) == {f"{kind}_recipe.epochs={n}" for kind in ("training", "curves") for n in (2, 3, 4)}
     assert all(len(figure.axes) == 12 <= MOST_PANELS for figure in found.values())
     assert all(f"{name[-1]} epochs" in " ".join(t.get_text() for t in f.texts) for name, f in found.items())
+
+
+def test_the_details_of_a_single_setting_name_what_tells_it_from_those_in_other_figures(tmp_path):
+    for width in (16, 24):
+        write_finals(tmp_path, {("plain", 8): 5}, width=width)
+    _, wide = comparisons(load_results(tmp_path))
+    assert "model.width 24" in details_of(Settings((wide,), {}))
 
 
 def test_a_single_setting_has_no_heading_of_its_own(small_results):

@@ -104,6 +104,13 @@ def test_labels_do_not_overlap_and_lie_inside_the_figure(finals, tmp_path):
         assert not any(box.overlaps(other) for box in found for other in others)
 
 
+def test_nets_share_labels_no_more_than_the_space_requires(tmp_path):
+    # 16 labels of a line each do not fit beside a panel; those of neighbours in pairs do.
+    write_finals(tmp_path, {(PLAIN, 8 + 6 * i): 2.5 * i for i in range(16)})
+    found = [text.get_text().split() for text in labels(training(tmp_path).axes[0])]
+    assert found == [[f"{8 + 12 * i},", f"{14 + 12 * i}", "layers"] for i in range(8)]
+
+
 def test_labels_are_moved_as_little_as_they_must():
     assert spread([10, 50], [4, 4], 0, 100) == [10, 50]
     assert spread([50, 50], [4, 4], 0, 100) == [48, 52]
@@ -129,6 +136,24 @@ def test_the_gap_between_deepest_and_shallowest_is_marked_with_its_points(shallo
         assert (arrow.xyann[1], arrow.xy[1]) == (pytest.approx(shallow), pytest.approx(deep))
     elif expected == "no gap":
         assert arrows == []
+
+
+@pytest.mark.parametrize("gap", [12, 20, 40])
+def test_a_gap_is_written_between_the_two_ends_where_there_is_room(gap, tmp_path):
+    write_finals(tmp_path, {(PLAIN, 8): 10, (PLAIN, 110): 10 + gap})
+    panel = training(tmp_path).axes[0]
+    (text,) = (text for text in panel.texts if "points" in text.get_text())
+    assert 10 < text.get_position()[1] < 10 + gap
+
+
+@pytest.mark.parametrize(("gap", "has_arrow"), [(3, False), (6, True), (9, True)])
+def test_a_gap_without_room_is_written_above_and_has_an_arrow_unless_it_is_too_small_for_one(gap, has_arrow, tmp_path):
+    write_finals(tmp_path, {(PLAIN, 8): 50, (PLAIN, 110): 50 + gap})
+    panel = training(tmp_path).axes[0]
+    (text,) = (text for text in panel.texts if "points" in text.get_text())
+    assert text.get_position()[1] > 50 + gap
+    arrows = [a for a in panel.texts if getattr(a, "arrow_patch", None) and not a.get_text()]
+    assert bool(arrows) == has_arrow
 
 
 def test_a_gap_of_a_loss_is_said_in_nats():
