@@ -308,6 +308,8 @@ def test_depths_differ_in_grey_print(count, tmp_path):
     assert (steps > 0.85 * 144 / max(1, count - 1)).all()  # dark to light, in even steps of 255 greys
     assert max(greys) < 180
     assert all(a.dash != b.dash and a.width > b.width for a, b in itertools.pairwise(styles))
+    # Gaps in widths of the line: longer ones would make dots of a thin line.
+    assert all(max(s.dash[1][1::2]) <= 1.2 for s in styles if s.dash != "solid")
 
 
 @pytest.mark.parametrize(
