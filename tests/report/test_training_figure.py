@@ -134,6 +134,8 @@ def test_the_gap_between_deepest_and_shallowest_is_marked_with_its_points(shallo
     if abs(deep - shallow) > 10:
         (arrow,) = arrows
         assert (arrow.xyann[1], arrow.xy[1]) == (pytest.approx(shallow), pytest.approx(deep))
+        # Between the panel and its labels.
+        assert 1 < arrow.xyann[0] == arrow.xy[0] < labels(panel)[0].get_position()[0]
     elif expected == "no gap":
         assert arrows == []
 
