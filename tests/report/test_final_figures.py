@@ -65,10 +65,13 @@ def test_depth_says_each_variants_gap_and_marks_one_alone(finals, written, arrow
 
 
 def test_the_gap_is_that_between_the_deepest_and_the_shallowest_of_several_depths(tmp_path):
-    write_finals(tmp_path, {("plain", 8): 0, ("plain", 20): 5, ("plain", 110): 89})
+    finals = {"plain": (0, 5, 89), "residual": (0, 20, 9)}
+    write_finals(
+        tmp_path, {(v, d): e for v, errors in finals.items() for d, e in zip((8, 20, 110), errors, strict=True)}
+    )
     panel = figures(tmp_path)["depth"].axes[0]
-    assert "89 points" in texts(panel)
-    assert [label.xy for label in labels(panel)] == [(110, 89)]
+    assert named(labels(panel)) == ["residual 9 points", "plain 89 points"]
+    assert [label.xy for label in labels(panel)] == [(110, 9), (110, 89)]
 
 
 def test_the_legends_marks_are_those_that_are_drawn(tmp_path):
