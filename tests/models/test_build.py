@@ -4,8 +4,10 @@ import pytest
 import torch
 from support.nets import small
 
-from resdepth.models.build import zero_branch
+from resdepth.config.schema import ModelConfig
+from resdepth.models.build import require_join, zero_branch
 from resdepth.models.net import copy_tensors
+from resdepth.variants import VARIANTS
 
 
 def test_plain_and_residual_nets_of_one_seed_share_their_weights():
@@ -42,6 +44,13 @@ def test_a_block_starts_as_the_identity_by_its_last_layer_alone():
         changed = {name for name, p in block.named_parameters() if not torch.equal(p, before.get_parameter(name))}
         assert changed == {"norm2.weight" if batch_norm else "layer2.weight"}
         assert not any(block.get_parameter(name).any() for name in changed)
+
+
+@pytest.mark.parametrize("architecture", ["conv", "dense"])
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_join_that_fits_is_not_refused(variant, batch_norm, architecture):
+    require_join(variant, ModelConfig(architecture=architecture, batch_norm=batch_norm), torch.float32)
 
 
 def test_tensors_of_another_shape_or_name_are_not_copied():
