@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from torch import Tensor
 
 from resdepth.config.keys import run_identity
 from resdepth.config.schema import RunConfig
-from resdepth.device import synchronise
 from resdepth.errors import RecordError, RunError
 from resdepth.host import signals_deferred, use_all_cores
 from resdepth.results.files.atomic import atomic_open
@@ -45,12 +44,16 @@ class CheckpointWriter:
 
     `keep` copies the state of a whole epoch, on its device; `save` writes it. Where the `with` block is left because
     the program is stopped (Ctrl-C, a signal), the state kept last is written first. `sync` is called before each
-    checkpoint, so that its rows are on disk. An exception in the thread is raised by the next `save`, or at the end of
-    the `with` block, which waits for the last checkpoint.
+    checkpoint, so that its rows are on disk; `as_current` makes the run's stream the current one, as for `keep`. An
+    exception in the thread is raised by the next `save`, or at the end of the `with` block, which waits for the last
+    checkpoint.
     """
 
-    def __init__(self, path: Path, config: RunConfig, sync: Callable[[], None]) -> None:
-        self._path, self._config, self._sync = path, config, sync
+    def __init__(
+        self, path: Path, config: RunConfig, sync: Callable[[], None],
+        as_current: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:  # fmt: skip
+        self._path, self._config, self._sync, self._as_current = path, config, sync, as_current
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint", initializer=use_all_cores)
         self._writing: Future[None] | None = None
         self._kept: dict[str, Any] = {}
@@ -101,10 +104,8 @@ class CheckpointWriter:
             self._thread.shutdown(wait=True)
             is_stopped = kind is not None and not issubclass(kind, Exception)
             if is_stopped and not self._is_kept_saved:
-                # The copies were submitted to the run's own stream.
-                synchronise(next(iter(self._kept["tensors"].values())).device)
                 # Where the disk is full, the checkpoint before this one stays.
-                with suppress(Exception):
+                with suppress(Exception), self._as_current():
                     self._write(self._on_host(), time.monotonic())
         if kind is None and self._writing is not None:
             self._writing.result()

@@ -57,7 +57,7 @@ def read_selected(roots: Sequence[Path], filters: Filters, track: Track = iter) 
     """
     parts = []
     problems: list[str] = []
-    names = _names({root.resolve(): root for root in roots})
+    names = _names({expand_path("results", str(root)).resolve(): root for root in roots})
     for root, name in names.items():
         table, unread = read_results(root, track)
         require_rows(table, root, unread)

@@ -123,7 +123,7 @@ def _recorded_epochs(
         yield StepEvent.WAITING
     with (
         MetricsWriter(folder / METRICS) as metrics,
-        CheckpointWriter(folder / CHECKPOINT, config, metrics.sync) as checkpoints,
+        CheckpointWriter(folder / CHECKPOINT, config, metrics.sync, trainer.stream.as_current) as checkpoints,
     ):
         for event in trainer.steps(partial(observer.on_step, run)):
             if isinstance(event, EpochRecord):

@@ -13,6 +13,7 @@ from support.runs import all_rows
 
 import resdepth.sweep.plan
 import resdepth.sweep.run
+from resdepth.results import checkpoint
 from resdepth.sweep.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
@@ -55,7 +56,12 @@ def assert_finishes(folder, whole, *more):
 
 def test_a_row_that_cannot_be_written_fails_its_run_and_no_row_before_it_is_lost(tmp_path, long):
     size = min(path.stat().st_size for path in long.rglob("metrics.csv")) * 5 // 6
-    done = command_with(file_size_limit(size), *LONG, cwd=tmp_path)
+
+    def before():
+        checkpoint._MOST_LOSS = 1e9  # a checkpoint is larger than the rows, and would fail first
+        file_size_limit(size)()
+
+    done = command_with(before, *LONG, cwd=tmp_path)
     runs = [run.replace("epochs=4", "epochs=40") for run in RUNS]
     assert lines_of(done, 1) == [f"resdepth: {run}: failed: {run}: File too large; {AGAIN}" for run in runs]
     for name, rows in all_rows(tmp_path).items():
