@@ -106,7 +106,7 @@ def _openmp_team() -> Callable[[int, Callable[[int], set[int]]], None] | None:
     """
     try:
         maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
-        paths = {line.split()[-1] for line in maps if "libgomp" in line}
+        paths = {line.split(maxsplit=5)[-1] for line in maps if "libgomp" in line}
         own = [path for path in paths if Path(path).is_relative_to(Path(torch.__file__).parent)] or sorted(paths)
         library = ctypes.CDLL(own[0]) if len(own) == 1 else None
     except OSError:

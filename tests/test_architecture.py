@@ -32,7 +32,7 @@ WITH_TORCH = {
     "training.cuda", "training.timing",
     "results.environment", "results.checkpoint",
     "sweep.preflight", "sweep.groups", "sweep.launch", "sweep.run", "sweep.processes", "sweep.compilation",
-    "probes.nets", "probes.trained", "probes.selection", "probes.probe", "probes.insertion",
+    "probes.nets", "probes.trained", "probes.evaluation", "probes.selection", "probes.probe", "probes.insertion",
     "probes.measures.gradients", "probes.measures.identity", "probes.measures.learn_identity", "probes.measures.grow",
     "probes.measures.decay",
     "bench.benchmark", "bench.measure", "bench.memory", "bench.floors", "bench.baseline",

@@ -81,3 +81,39 @@ def test_without_gccs_openmp_threads_are_set_and_not_pinned(monkeypatch):
     with device.threads(2):
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("count", "is_pinned"), [(8, True), (16, False)])
+def test_of_many_threads_none_is_pinned(count, is_pinned, monkeypatch):
+    """oneDNN starts new threads at every step then, which would share the first one's core."""
+    confined = []
+    monkeypatch.setattr(device, "_allowed_cores", lambda: list(range(count)))
+    monkeypatch.setattr(device, "_openmp_team", lambda: lambda used, cores_of: confined.append((used, cores_of(3))))
+    with device.threads(count):
+        assert confined == [(count, {3})] * is_pinned
+    assert confined[1:] == [(count, set(range(count)))] * is_pinned
+
+
+def test_gccs_openmp_is_found_in_a_folder_with_a_space(monkeypatch):
+    line = "7f00-7f01 r-xp 00000000 08:01 1234     /a folder/libgomp-1.so.1"
+    opened = []
+    monkeypatch.setattr(device.Path, "read_text", lambda *_, **__: f"7f00-7f01 rw-p 00000000 00:00 0\n{line}\n")
+    monkeypatch.setattr(device.ctypes, "CDLL", opened.append)
+    device._openmp_team()
+    assert opened == ["/a folder/libgomp-1.so.1"]
+
+
+@TWO_CORES
+def test_a_thread_that_a_pinned_one_starts_may_be_given_every_core_again():
+    code = """
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from resdepth.config.schema import RunConfig
+from resdepth.results.checkpoint import CheckpointWriter
+with device.threads(len(allowed)):
+    with ThreadPoolExecutor() as pool:
+        print(len(pool.submit(os.sched_getaffinity, 0).result()) == 1)
+    with CheckpointWriter(Path("checkpoint.pt"), RunConfig(), lambda: None) as checkpoints:
+        print(checkpoints._thread.submit(os.sched_getaffinity, 0).result() == allowed)
+"""
+    assert in_process(code) == ["True", "True"]

@@ -22,7 +22,7 @@ from resdepth.results.table import Track, read_runs, read_selected
 from resdepth.variants import VARIANTS
 
 if TYPE_CHECKING:
-    from resdepth.probes.trained import Evaluated
+    from resdepth.probes.evaluation import Evaluated
     from resdepth.sweep.groups import Group
     from resdepth.sweep.plan import Plan, PlannedRun
 

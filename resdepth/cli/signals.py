@@ -1,9 +1,10 @@
 """Clean exit on Ctrl-C, SIGTERM and SIGHUP, with the command that continues."""
 
+import atexit
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -35,7 +36,14 @@ def exit_on_signals(*, continues: bool = True) -> Iterator[None]:
         # After an interrupt within an `exec` of a text, as of named tuples, Python would end with SIGINT, though it was
         # caught here; the next `exec` makes it forget that.
         exec("")
+        # Unloading torch takes seconds, in which a second signal would end the process with another exit code.
+        atexit.register(_ignore, tuple(before))
         raise typer.Exit(128 + (received or signal.SIGINT)) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ignore(numbers: Iterable[int]) -> None:
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,7 @@
 """Which nets a probe measures: those trained in a folder of results, or those of overrides at initialisation."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,17 +104,16 @@ def _select_trained(probe: Probe, root: Path, overrides: Sequence[str], *, every
         elif not epochs:
             missing.append(folder)
         nets += [ProbedNet(config, label, e, files.get(e)) for e in epochs]
-    if missing:
-        problems += _missing(probe, {folder: configs[folder] for folder in missing}, epoch)
+    kept = "last" if probe.needs_weights and epoch is None else "all"
+    what = "weights" if epoch is None else f"weights after epoch {epoch}"
+    problems += left_out({folder: configs[folder] for folder in missing}, kept, what)
     if not nets:
         raise ConfigError("results", root, problems[-1].partition(": ")[2])
     return Selection(tuple(nets), root / "probes" / probe.name, tuple(problems), tuple(diverged))
 
 
-def _missing(probe: Probe, configs: dict[Path, RunConfig], epoch: int | None) -> list[str]:
-    """Return a line per experiment with runs that lack weights, with the commands that make them."""
-    kept = "last" if probe.needs_weights and epoch is None else "all"
-    what = "weights" if epoch is None else f"weights after epoch {epoch}"
+def left_out(configs: Mapping[Path, RunConfig], kept: str, what: str = "weights") -> list[str]:
+    """Return a line for each experiment of these runs, which lack weights, with the commands that make them."""
     lines = []
     for parent in dict.fromkeys(folder.parent for folder in configs):
         groups: dict[tuple[str, ...], dict[Path, RunConfig]] = {}

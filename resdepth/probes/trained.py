@@ -1,8 +1,8 @@
-"""A trained net and its data, from its run's directory: for Python, and its loss and error for `resdepth eval`."""
+"""A trained net and its data, from its run's directory."""
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from resdepth import device as devices
 from resdepth.config.checks import expand_path
 from resdepth.config.compose import expand
 from resdepth.config.keys import COMPUTED_KEYS, EXECUTION_KEYS, flatten
@@ -22,14 +21,10 @@ from resdepth.errors import ConfigError, DataError, RecordError
 from resdepth.models.build import build
 from resdepth.models.net import Net, copy_tensors
 from resdepth.models.plugins import use_plugins
-from resdepth.probes.selection import as_override, kept_weights, run_folders, train_command
+from resdepth.probes.selection import as_override, kept_weights, train_command
 from resdepth.results import checkpoint
-from resdepth.results.files.evaluations import EvaluationRow, add_evaluation, read_evaluations
 from resdepth.results.outcome import read_outcome
 from resdepth.results.run_directory import CONFIG, load_config, read_config, with_defaults
-from resdepth.training.cuda import Stream
-from resdepth.training.engine import choose_memory_format
-from resdepth.training.evaluation import Evaluation
 
 
 class TrainedNet(NamedTuple):
@@ -84,7 +79,7 @@ def load_data(run: str | Path, overrides: Sequence[str] = (), *, config_dir: str
     except TypeError as error:
         raise RecordError(f"{folder / CONFIG}: is of another version of resdepth ({error}); use that one") from error
     words = [*overrides]
-    return _device_data(choose_data(own, found["recipe.normalise"], words, config_dir), torch.device("cpu"))
+    return device_data(choose_data(own, found["recipe.normalise"], words, config_dir), torch.device("cpu"))
 
 
 def load_trained(folder: Path, config: RunConfig, epoch: int | None = None) -> TrainedNet:
@@ -118,17 +113,22 @@ def _weights(folder: Path, config: RunConfig, epoch: int | None) -> tuple[int, P
             return there, path, tensors
         kept = {**kept, there: path}
     if kept:
-        remedy = f"{folder} holds the weights of epochs {', '.join(map(str, sorted(kept)))}; choose one of them"
+        remedy = f"{folder} holds the weights after epoch {', '.join(map(str, sorted(kept)))}; choose from these"
         raise ConfigError("epoch", epoch, remedy)
     raise ConfigError("run", folder, missing_weights(folder, config, "last" if epoch is None else "all"))
 
 
 def missing_weights(folder: Path, config: RunConfig, kept: str = "last") -> str:
     """Return what to do about a run without weights."""
-    outcome = read_outcome(folder)
-    if outcome is not None and outcome.state == "diverged":
+    if has_diverged(folder):
         return "has no weights, because it diverged; train it at a lower recipe.lr"
     return f"has no weights; train it with {train_command([config], folder, kept)}"
+
+
+def has_diverged(folder: Path) -> bool:
+    """Whether a run has ended in NaN or infinity."""
+    outcome = read_outcome(folder)
+    return outcome is not None and outcome.state == "diverged"
 
 
 def _run_folder(run: str | Path) -> Path:
@@ -193,62 +193,9 @@ def _find_own(own: DataConfig, data: DataConfig) -> DataConfig:
 
 
 @lru_cache(maxsize=1)
-def _device_data(target: Target, device: torch.device) -> DeviceData:
+def device_data(target: Target, device: torch.device) -> DeviceData:
+    """Return the chosen data set on a device. Raises DataError."""
     own = to_device(sources.load(target.own), target.normalise, 0, device)
     if target.data == target.own:
         return own
     return replace(to_device(sources.load(target.data), "none", 0, device), mean=own.mean, deviation=own.deviation)
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A run that was evaluated: its folder, its row in evaluations.csv, that file."""
-
-    folder: Path
-    row: EvaluationRow
-    file: Path
-
-
-def select_runs(root: Path) -> tuple[list[tuple[Path, RunConfig]], list[str]]:
-    """Return the runs at or below a folder that have weights, and a line for each that has none. Raises ConfigError."""
-    folders = sorted(run_folders(expand_path("results", str(root))), key=lambda folder: folder.parts)
-    runs = [(folder, load_config(folder)) for folder in folders]
-    if not runs:
-        remedy = "contains no runs; name a run's folder, or a folder of runs, such as results/digits"
-        raise ConfigError("results", root, remedy)
-    trained = [(f, c) for f, c in runs if kept_weights(f) or (f / checkpoint.CHECKPOINT).exists()]
-    lacking = [(f, c) for f, c in runs if (f, c) not in trained]
-    if not trained:
-        raise ConfigError("results", lacking[0][0], missing_weights(*lacking[0]))
-    return trained, [f"{folder}: {missing_weights(folder, config)}" for folder, config in lacking]
-
-
-def evaluate(
-    folder: Path, config: RunConfig, overrides: Sequence[str] = (), config_dir: Path | None = None
-) -> Evaluated:
-    """Measure loss and error of a run's net on both splits of a data set, in float32; write them to evaluations.csv.
-
-    `overrides` may set `device`, and choose another data set than the run's own. Raises ConfigError, DataError,
-    RecordError, RunError.
-    """
-    read_evaluations(folder)  # a damaged file is found before the work is done
-    places = [word.partition("=")[2] for word in overrides if word.startswith("device=")]
-    words = [word for word in overrides if not word.startswith("device=")]
-    device = devices.resolve(replace(config, device=(places or ["auto"])[-1]).device)
-    devices.set_precision("fp32", device)
-    target = choose_data(config.data, config.recipe.normalise, words, config_dir)
-    net, epoch = load_trained(folder, config)
-    data = _device_data(target, device)
-    net.memory_format = choose_memory_format("auto", "fp32", device)
-    net = net.to(device, memory_format=net.memory_format)  # type: ignore[call-overload]
-    found, stream = {}, Stream(device)
-    with devices.threads(None, pinned=device.type == "cpu"):
-        for split in ("train", "test"):
-            evaluation = Evaluation(net, data, split, stream, is_captured=False)
-            evaluation.start()
-            found[split] = evaluation.result()
-    row = EvaluationRow(
-        epoch, target.data.name, target.differences, target.data.fingerprint,
-        len(data.train), *found["train"], len(data.test), *found["test"],
-    )  # fmt: skip
-    return Evaluated(folder, row, add_evaluation(folder, row))

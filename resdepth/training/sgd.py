@@ -27,7 +27,7 @@ class SGD:
     """
 
     def __init__(self, net: Net, recipe: RecipeConfig, device: torch.device, *, half: bool = False) -> None:
-        self.lr = torch.tensor(recipe.lr, device=device)
+        self.lr = torch.tensor(recipe.lr, dtype=torch.float32, device=device)
         self._momentum = recipe.momentum
         self._parameters = list(net.parameters())
         self._copies: dict[str, nn.Parameter] = {}

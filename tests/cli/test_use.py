@@ -20,7 +20,7 @@ def test_eval_prints_a_line_and_the_file_for_every_run_with_weights(trained):
     done = forked_command("eval", "results", cwd=trained)
     assert done.returncode == 0
     assert done.stderr.startswith(
-        "resdepth: results/digits/residual-14-s0,data.limit=128,recipe.epochs=2: has no weights"
+        "resdepth: results/digits: runs without weights are left out (1); train them with resdepth sweep depth=14"
     )
     lines = done.stdout.splitlines()
     for variant, line, file in zip(("plain", "residual"), lines[::2], lines[1::2], strict=True):

@@ -16,7 +16,7 @@ from resdepth.config.schema import DataConfig
 from resdepth.data import sources
 from resdepth.errors import ConfigError, DataError, RecordError, RunError
 from resdepth.models.plugins import use_plugins
-from resdepth.probes.trained import evaluate, select_runs
+from resdepth.probes.evaluation import evaluate, select_runs
 from resdepth.results.checkpoint import weights_path
 from resdepth.results.files.evaluations import read_evaluations
 from resdepth.results.metrics import read_rows
@@ -83,7 +83,7 @@ def test_without_kept_weights_those_of_the_checkpoint_are_loaded(run):
     net, kept = resdepth.load_net(interrupted), resdepth.load_net(run, epoch=1)
     for (name, there), (_, here) in zip(kept.state_dict().items(), net.state_dict().items(), strict=True):
         assert torch.equal(there, here), name
-    with pytest.raises(ConfigError, match=r"epoch=2: .* holds the weights of epochs 1; choose one of them"):
+    with pytest.raises(ConfigError, match=r"epoch=2: .* holds the weights after epoch 1; choose from these"):
         resdepth.load_net(interrupted, epoch=2)
     (interrupted / "checkpoint.pt").write_bytes(b"rubbish")
     with pytest.raises(RunError, match="is not a checkpoint of this program"):
@@ -151,6 +151,12 @@ def test_an_evaluation_has_the_error_of_the_runs_last_row_and_is_written_once(ru
     assert [(r.data, r.test_images) for r in read_evaluations(run)][2:] == [("data.limit=null", 360)]
 
 
+def test_an_evaluation_computes_in_float32_whatever_was_trained_before(run):
+    torch.set_float32_matmul_precision("high")
+    evaluate(run, load_config(run))
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_another_data_set_is_normalised_by_the_runs_own_training_set(run, tmp_path):
     digits = sources.load(DataConfig(name="digits", limit=128))
     arrays = {"x_test": digits.test.images[:, 0], "y_test": digits.test.labels}
@@ -209,7 +215,17 @@ def test_runs_without_weights_are_named_and_the_others_selected(results, run):
     runs, problems = select_runs(run.parent)
     assert [folder for folder, _ in runs] == [run]
     (line,) = problems
-    assert line.startswith(f"{other}: has no weights; train it with resdepth sweep depth=8")
+    assert line.startswith(f"{run.parent}: runs without weights are left out (1); train them with resdepth sweep depth")
     with pytest.raises(ConfigError, match=r"results=.*without: has no weights; train it with"):
         select_runs(other)
     assert len(select_runs(results)[0]) == 2
+    # Of many runs without weights, a line and a command for all of them; a diverged one has none to be trained for.
+    for number in range(3):
+        shutil.copytree(other, run.with_name(f"without-{number}"))
+    (run.with_name("without-0") / "outcome.json").write_text('{"state": "diverged", "seconds": 1.0, "message": ""}')
+    diverged, line = select_runs(run.parent)[1]
+    assert diverged.startswith(f"{run.with_name('without-0')}: has no weights, because it diverged")
+    assert line.startswith(f"{run.parent}: runs without weights are left out (3); train them with resdepth sweep depth")
+    shutil.rmtree(run)
+    with pytest.raises(ConfigError, match=r"results=.*conv: runs without weights are left out \(3\); train them with"):
+        select_runs(run.parent)

@@ -83,6 +83,16 @@ def test_a_sweep_whose_runs_do_not_all_fit_says_how_many_do(words, concurrency, 
     assert capsys.readouterr().out == line
 
 
+@pytest.mark.parametrize(
+    ("device", "engine", "expected"), [("cpu", "auto", True), ("cpu", "compiled", False), ("cuda", "auto", False)]
+)
+def test_threads_are_pinned_where_nothing_else_would_inherit_their_core(device, engine, expected, monkeypatch):
+    plan = make_plan(["depth=8", "variant=plain", "device=cpu", f"engine={engine}"])
+    (group,) = make_groups(plan)
+    monkeypatch.setattr(groups.devices, "resolve", lambda _: torch.device(device))
+    assert group.pins_threads == expected
+
+
 def test_on_a_gpu_the_runs_share_the_data_and_the_libraries(monkeypatch, tmp_path):
     plan = make_plan(["depth=8,14", "variant=plain", "device=cpu", f"results={tmp_path}"])
     own = sum(run.own_memory_bytes for run in plan.runs)

@@ -1,5 +1,6 @@
 """What would fail, and how long it takes, known before the first run."""
 
+import contextlib
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,7 @@ def measured(monkeypatch):
         return preflight_module._Probe({8: 0.008, 20: 0.020}, 3.0 if count > 1 else 1.0)
 
     monkeypatch.setattr(preflight_module, "_measure", measure)
+    monkeypatch.setattr(preflight_module, "_RUN_SECONDS", 0.0)
     return asked
 
 
@@ -67,6 +69,30 @@ def test_the_estimate_grows_with_depth_and_length(measured, monkeypatch):
     assert estimate("depth=8", "seed=0,1") == pytest.approx(0.008 * epoch)
     assert estimate("depth=8,110", "seed=0,1") == pytest.approx((0.008 + 0.110) * epoch)
     assert estimate("depth=8,110") == pytest.approx(0.110 * epoch)  # no less than the longest
+
+
+def test_a_run_takes_time_besides_its_steps(measured, monkeypatch):
+    monkeypatch.setattr(preflight_module, "_RUN_SECONDS", 2.0)
+    monkeypatch.setattr(resdepth.sweep.groups, "cores", lambda: 2)
+    steps = 0.008 * 12 * 20
+    assert estimate("depth=8") == pytest.approx(steps + 2)
+    assert estimate("depth=8", "seed=0,1,2,3") == pytest.approx((4 * steps + 4 * 2) / 2)
+    # One after the other, or interleaved on a GPU, each waits for the others.
+    assert estimate("depth=8", "seed=0,1,2,3", "runs_per_job=1") == pytest.approx(4 * steps + 4 * 2)
+
+
+@pytest.mark.parametrize(("engine", "is_pinned"), [("eager", True), ("compiled", False)])
+def test_steps_are_timed_with_the_threads_of_the_runs(engine, is_pinned, measured, monkeypatch):
+    asked = []
+
+    @contextlib.contextmanager
+    def threads(count, *, pinned):
+        asked.append((count, pinned))
+        yield
+
+    monkeypatch.setattr(preflight_module.devices, "threads", threads)
+    estimate("depth=8", f"engine={engine}", "threads=1")
+    assert asked == [(1, is_pinned)]
 
 
 def test_runs_at_once_on_a_gpu_take_what_the_probe_has_gained(measured, monkeypatch):

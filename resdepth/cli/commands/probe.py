@@ -198,15 +198,15 @@ def evaluate(
     """Print loss and error of trained nets on their own data set or another one; write them to evaluations.csv."""
     from resdepth.cli.printing import print_evaluation
     from resdepth.models.plugins import use_plugins
-    from resdepth.probes import trained
+    from resdepth.probes import evaluation
 
     use_plugins(plugin or [])
-    runs, problems = trained.select_runs(results)
+    runs, problems = evaluation.select_runs(results)
     _warn(problems)
     failures: list[str] = []
     for folder, config in runs:
         try:
-            print_evaluation(trained.evaluate(folder, config, overrides or [], config_dir))
+            print_evaluation(evaluation.evaluate(folder, config, overrides or [], config_dir))
         except (RecordError, RunError) as error:
             if len(runs) == 1:
                 raise
