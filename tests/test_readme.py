@@ -9,7 +9,7 @@ import pytest
 from support.commands import ROOT, command, forked_command
 
 from resdepth.bench import findings
-from resdepth.bench.rows import StepCost, SweepTime
+from resdepth.bench.rows import BusyCost, StepCost, SweepTime
 from resdepth.cli.app import app
 from resdepth.config.keys import known_keys
 from resdepth.config.schema import GROUPS
@@ -57,12 +57,24 @@ def test_every_line_of_a_bench_is_its_csvs_own(path, block):
     rows = pd.read_csv(file, na_filter=False).to_dict("records")
     if file.name == "sweep.csv":
         said = [findings.sweep_line(SweepTime(**row)) for row in rows]
+    elif file.name == "busy.csv":
+        busy = [BusyCost(**row) for row in rows]
+        said = [findings.busy_line(*pair) for pair in zip(busy[::2], busy[1::2], strict=True)]
     else:
         costs = [StepCost(**row) for row in rows]
         said = [*map(findings.line, costs), *findings.findings(costs)]
     lines = block.splitlines()
     assert len(lines) > 2
     assert [line for line in lines if line not in said] == []
+
+
+@pytest.mark.parametrize("path", [path for path, _ in BENCHES if path.endswith("busy.csv")])
+def test_pinned_threads_lose_nothing_on_an_idle_machine_and_little_beside_a_busy_process(path):
+    busy = [BusyCost(**row) for row in pd.read_csv(ROOT / path).to_dict("records")]
+    for pinned, unpinned in zip(busy[::2], busy[1::2], strict=True):
+        assert (pinned.pinned, unpinned.pinned) == (True, False)
+        assert pinned.ratio < 2.5
+        assert pinned.idle_ms < 1.05 * unpinned.idle_ms
 
 
 def test_the_table_of_keys_is_generated_from_the_schema():
