@@ -32,9 +32,9 @@ WITH_TORCH = {
     "training.cuda", "training.timing",
     "results.environment", "results.checkpoint",
     "sweep.preflight", "sweep.groups", "sweep.launch", "sweep.run", "sweep.processes", "sweep.compilation",
-    "probes.nets", "probes.trained", "probes.evaluation", "probes.selection", "probes.probe", "probes.insertion",
+    "probes.nets", "probes.trained", "probes.evaluation", "probes.selection", "probes.probe",
     "probes.measures.gradients", "probes.measures.identity", "probes.measures.learn_identity", "probes.measures.grow",
-    "probes.measures.decay",
+    "probes.measures.decay", "probes.measures.insertion",
     "bench.benchmark", "bench.measure", "bench.memory", "bench.floors", "bench.baseline",
 }  # fmt: skip
 PRINTERS = {"rich", "typer"}

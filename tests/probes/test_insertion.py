@@ -7,7 +7,7 @@ from support.probes import data_of, probed
 from resdepth.config.schema import ModelConfig
 from resdepth.data.seeding import generator
 from resdepth.models.net import Block
-from resdepth.probes.insertion import channels_at, dirac_block, grow, resting_block, zero_block
+from resdepth.probes.measures.insertion import channels_at, dirac_block, grow, resting_block, zero_block
 from resdepth.probes.nets import sample
 
 OPTIONS = [(a, b) for a in ("conv", "dense") for b in (True, False)]

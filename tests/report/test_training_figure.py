@@ -11,7 +11,7 @@ from support.figures import boxes, figures, labels, legend, lines, texts, write_
 from support.runs import write_run
 
 from resdepth.report.figures.draw import draw
-from resdepth.report.figures.labels import gap_text, spread
+from resdepth.report.figures.labels import change_text, spread
 from resdepth.report.figures.lines import depth_styles, grey_of
 from resdepth.results.metrics import read_rows, write_rows
 from resdepth.results.run_directory import locked
@@ -114,16 +114,16 @@ def test_nets_share_labels_no_more_than_the_space_requires(tmp_path):
 def test_labels_are_moved_as_little_as_they_must():
     assert spread([10, 50], [4, 4], 0, 100) == [10, 50]
     assert spread([50, 50], [4, 4], 0, 100) == [48, 52]
-    assert spread([0, 0, 0], [4, 4, 4], 0, 100) == [0, 4, 8]
-    assert spread([100, 100], [4, 4], 0, 100) == [96, 100]
+    assert spread([0, 0, 0], [4, 4, 4], 0, 100) == [2, 6, 10]
+    assert spread([100, 100], [4, 4], 0, 100) == [94, 98]
     assert spread([10, 11, 50], [4, 8, 4], 0, 100) == pytest.approx([7.5, 13.5, 50])
     assert spread([], [], 0, 100) == []
 
 
 @pytest.mark.parametrize(
     ("shallow", "deep", "expected"),
-    [(1.0, 90.0, "89 points"), (2.0, 2.6, "no gap"), (3.6, 2.9, "no gap"), (2.0, 3.2, "1 point"),
-     (30.0, 10.0, "20 points better"), (5.0, 7.4, "2 points")],
+    [(1.0, 90.0, "89 points"), (2.0, 2.6, "no gap"), (3.6, 2.9, "no gap"), (2.0, 3.2, "110 layers 1 point worse"),
+     (30.0, 10.0, "20 points better"), (7.4, 5.0, "110 layers 2 points better")],
 )  # fmt: skip
 def test_the_gap_between_deepest_and_shallowest_is_marked_with_its_points(shallow, deep, expected, tmp_path):
     write_finals(tmp_path, {(PLAIN, 8): shallow, (PLAIN, 20): 50, (PLAIN, 110): deep})
@@ -153,14 +153,19 @@ def test_a_gap_without_room_is_written_above_and_has_an_arrow_unless_it_is_too_s
     write_finals(tmp_path, {(PLAIN, 8): 50, (PLAIN, 110): 50 + gap})
     panel = training(tmp_path).axes[0]
     (text,) = (text for text in panel.texts if "points" in text.get_text())
-    assert 50 + gap < text.get_position()[1] < 50 + gap + 8  # right above: a line of text is 7 points high
+    # Right above; a line of text is 7 points high, and wider ones begin where the curve is still falling.
+    assert 50 + gap < text.get_position()[1] < 50 + gap + (8 if has_arrow else 26)
     arrows = [a for a in panel.texts if getattr(a, "arrow_patch", None) and not a.get_text()]
     assert bool(arrows) == has_arrow
+    # Without an arrow the text says itself which net is meant.
+    assert text.get_text() == (f"{gap} points" if has_arrow else f"110 layers\n{gap} points\nworse")
 
 
 def test_a_gap_of_a_loss_is_said_in_nats():
-    assert gap_text(1.94, "nats") == ("1.9 nats", True)
-    assert gap_text(0.04, "nats") == ("no gap", False)
+    assert change_text(1.94, "nats") == "+1.9 nats"
+    assert change_text(-0.5, "nats") == "−0.5 nats"
+    assert change_text(0.04, "nats") == change_text(-0.99, "points") == "no gap"
+    assert change_text(1.2, "points") == "+1 point"
 
 
 def test_one_depth_has_no_gap(tmp_path):
@@ -173,7 +178,9 @@ def chance_lines(panel):
     return [line.get_ydata()[0] for line in panel.lines if line.get_label() == "_chance"]
 
 
-def set_data(results, source, **keys):
+def set_data(results, source, name="mine", **keys):
+    for rows in results.rglob("metrics.csv"):
+        rows.write_text(rows.read_text().replace("digits", name))
     for config in results.rglob("config.yaml"):
         more = "".join(f"\n  {key}: {value}" for key, value in keys.items())
         config.write_text(
@@ -184,7 +191,9 @@ def set_data(results, source, **keys):
 @pytest.mark.parametrize(
     ("source", "keys", "level", "name"),
     [("digits", {}, 90, "chance (90 %)"), ("cifar100", {}, 99, "chance (99 %)"), ("npz", {"classes": 3}, 200 / 3,
-     "chance (66.7 %)"), ("npz", {}, None, None), ("folder", {"classes": "many"}, None, None)],
+     "chance (66.7 %)"), ("npz", {}, None, None), ("folder", {"classes": "many"}, None, None),
+     # An earlier version did not record the number of classes.
+     ("npz", {"name": "cifar10"}, 90, "chance (90 %)")],
 )  # fmt: skip
 def test_the_chance_level_is_a_thin_line_where_the_number_of_classes_is_known(source, keys, level, name, tmp_path):
     write_finals(tmp_path, {(v, 20): 30 for v in (PLAIN, RESIDUAL)})
@@ -326,3 +335,10 @@ def test_another_metric_is_drawn_and_named_alike(metric, column, label, tmp_path
     table = load_results(tmp_path)
     assert lines(panel)[f"plain-8 {column}"].get_ydata().tolist() == table[table.depth == 8][column].tolist()
     assert panel.figure.get_suptitle() == f"{label.partition(' (')[0].capitalize()} on digits, one seed"
+
+
+def test_the_title_says_where_settings_differ_in_the_number_of_their_seeds(tmp_path):
+    for seed in range(3):
+        write_curve(tmp_path, PLAIN, 20, [60, 5], seed=seed, lr=0.1)
+    write_curve(tmp_path, PLAIN, 20, [60, 5], lr=0.2)
+    assert training(tmp_path).get_suptitle() == "Training error on digits, mean of 1 to 3 seeds"

@@ -10,7 +10,7 @@ import torch
 from resdepth.data.device_data import DeviceData
 from resdepth.data.seeding import generator
 from resdepth.models.net import Block, Net
-from resdepth.probes import insertion
+from resdepth.probes.measures import insertion
 from resdepth.probes.nets import ProbedNet, sample
 from resdepth.probes.rows import GrowRow
 from resdepth.training.cuda import Stream

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from resdepth.data.device_data import DeviceData
 from resdepth.models.net import Net
-from resdepth.probes.insertion import activations, channels_at, dirac_block, zero_block
+from resdepth.probes.measures.insertion import activations, channels_at, dirac_block, zero_block
 from resdepth.probes.nets import ProbedNet, errors, sample
 from resdepth.probes.rows import IdentityRow
 from resdepth.variants import VARIANTS

@@ -12,7 +12,7 @@ from resdepth.data.device_data import DeviceData
 from resdepth.data.seeding import INITIALISATION, generator
 from resdepth.models.build import initialise_net
 from resdepth.models.net import Net
-from resdepth.probes.insertion import make_block
+from resdepth.probes.measures.insertion import make_block
 from resdepth.probes.nets import ProbedNet
 from resdepth.probes.rows import LearnIdentityRow
 from resdepth.training.trainer import Trainer

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from resdepth.report.comparison import LEARNING_RATE, ended_runs
 from resdepth.report.figures.grid import Cell, Settings, label_y, make_grid
 from resdepth.report.figures.labels import End, draw_chance, label_ends, mark_gap
-from resdepth.report.figures.lines import LineStyle, depth_styles
+from resdepth.report.figures.lines import LineStyle, depth_styles, diverged_mark
 from resdepth.report.figures.metric import Metric, chance_level, name_of
 from resdepth.report.figures.wording import details_of, title_of
 
@@ -39,7 +39,7 @@ def draw_training(settings: Settings, metric: Metric, x: str = "epoch") -> Figur
         by_depth = sorted(found, key=lambda end: int(end.name))
         # The mean of the other seeds would hide that some diverged.
         if len(found) > 1 and not any(" of " in end.note for end in (by_depth[0], by_depth[-1])):
-            mark_gap(cell.panel, by_depth[0].y, by_depth[-1].y, metric.points, cell.size)
+            mark_gap(cell.panel, by_depth[0], by_depth[-1], metric.points, cell.size)
         label_ends(cell.panel, found, cell.size, cell.panel.get_xlim()[1])
     label_y(figure, cells, f"{metric.name} ({metric.unit})")
     return figure
@@ -102,7 +102,7 @@ def _marks(rows: pd.DataFrame) -> list[Line2D | Patch]:
     if rows.seed.nunique() > 1:
         found.append(Patch(color="black", alpha=0.2, linewidth=0, label="± one standard deviation"))
     if "diverged" in set(rows.state):
-        found.append(Line2D([], [], color="black", linestyle="", marker="x", markersize=9, label="diverged"))
+        found.append(diverged_mark())
     return found
 
 

@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,16 +12,19 @@ from matplotlib.patches import Patch
 
 from resdepth.report.comparison import LEARNING_RATE, ended_runs, variants_in
 from resdepth.report.figures.grid import Cell, Settings, label_y, make_grid
-from resdepth.report.figures.labels import End, draw_chance, gap_text, label_ends, mark_gap
-from resdepth.report.figures.lines import LineStyle, depth_styles, variant_styles
+from resdepth.report.figures.labels import End, change_text, draw_chance, label_ends
+from resdepth.report.figures.lines import depth_styles, diverged_mark, variant_styles
 from resdepth.report.figures.metric import Metric, chance_level
 from resdepth.report.figures.wording import details_of, title_of
+
+# How the last value of a single seed is drawn.
+_SEED: dict[str, Any] = {"label": "_seeds", "clip_on": False, "markersize": 14, "markeredgewidth": 1.8}
 
 
 def draw_depth(settings: Settings, metric: Metric, at: str = "") -> Figure:
     """Plot the metric's final value against depth: variants' means as lines, seeds as dashes. `at` ends the title.
 
-    Lines are named at their ends, with the gap between the deepest and the shallowest net.
+    Lines are named at their ends, with what the deepest net has more or less than the shallowest.
     """
     finals = _finals(settings)
     title = title_of(settings, f"final {metric.name}", at)
@@ -30,47 +34,30 @@ def draw_depth(settings: Settings, metric: Metric, at: str = "") -> Figure:
     label_y(figure, cells, f"final {metric.name} ({metric.unit})")
     depths = sorted(set(finals.depth))
     for cell in cells:
-        here, means = ended_runs(cell.rows), {}
+        here, ends = ended_runs(cell.rows), []
         for variant in variants_in(here):
             runs, style = here[here.variant == variant], styles[variant]
             mean = _means(runs, "depth", metric)
-            is_first = variant == next(iter(styles))
+            is_hollow = variant != next(iter(styles))
+            face: dict[str, Any] = {"markerfacecolor": "none", "markersize": 11} if is_hollow else {"markersize": 8}
             cell.panel.plot(
-                mean.index, mean.to_numpy(), color=style.colour, linewidth=style.width, linestyle=style.dash,
-                marker=style.marker, markersize=8 if is_first else 11, label=variant, clip_on=False,
-                markerfacecolor=style.colour if is_first else "none", markeredgewidth=1.8, zorder=3,
-            )  # fmt: skip
-            cell.panel.plot(
-                runs.depth, runs[metric.column], "_", color=style.colour, markersize=14, markeredgewidth=1.8,
-                label="_seeds", clip_on=False,
-            )  # fmt: skip
-            means[variant] = mean
+                mean.index,
+                mean.to_numpy(),
+                marker=style.marker,
+                markeredgewidth=1.8,
+                label=variant,
+                **style.line,
+                **face,
+            )
+            cell.panel.plot(runs.depth, runs[metric.column], "_", color=style.colour, **_SEED)
+            note = textwrap.fill(change_text(mean.iloc[-1] - mean.iloc[0], metric.points), 12) if len(mean) > 1 else ""
+            ends += [End(float(mean.index[-1]), float(mean.iloc[-1]), variant, style.colour, note)] if len(mean) else []
         _mark_diverged(cell.panel, here, "depth", metric)
         if depths[-1] > 20 * depths[0]:
             cell.panel.set_xscale("log")
         cell.panel.set_xticks(depths, [str(depth) for depth in depths])
-        cell.panel.minorticks_off()
-        _finish(cell, metric, _gaps(cell, means, styles, metric), depths[-1], "depth (layers)")
+        _finish(cell, metric, ends, depths[-1], "depth (layers)")
     return figure
-
-
-def _gaps(cell: Cell, means: dict[str, "pd.Series[float]"], styles: dict[str, LineStyle], metric: Metric) -> list[End]:
-    """Return the lines' ends, with the gaps between deepest and shallowest nets; a single gap is marked."""
-    texts = {
-        variant: gap_text(float(mean.iloc[-1] - mean.iloc[0]), metric.points)
-        for variant, mean in means.items()
-        if len(mean) > 1
-    }
-    notes = {variant: textwrap.fill(text, 12) for variant, (text, _) in texts.items()}
-    gaps = [variant for variant, (_, is_gap) in texts.items() if is_gap]
-    if len(gaps) == 1:
-        mark_gap(cell.panel, means[gaps[0]].iloc[0], means[gaps[0]].iloc[-1], metric.points, cell.size)
-        del notes[gaps[0]]
-    return [
-        End(float(mean.index[-1]), float(mean.iloc[-1]), variant, styles[variant].colour, notes.get(variant, ""))
-        for variant, mean in means.items()
-        if len(mean)
-    ]
 
 
 def draw_rates(settings: Settings, metric: Metric) -> Figure:
@@ -89,19 +76,12 @@ def draw_rates(settings: Settings, metric: Metric) -> Figure:
             depth = int(str(name))
             style = styles[depth]
             mean = _means(runs, LEARNING_RATE, metric)
-            cell.panel.plot(
-                mean.index, mean.to_numpy(), color=style.colour, linewidth=style.width, linestyle=style.dash,
-                label=f"{depth} layers", clip_on=False, zorder=3,
-            )  # fmt: skip
-            cell.panel.plot(
-                runs[LEARNING_RATE], runs[metric.column], style.marker, color=style.colour, alpha=0.6, markersize=6,
-                label="_seeds", clip_on=False,
-            )  # fmt: skip
-            if len(mean):
-                ends.append(End(float(mean.index[-1]), float(mean.iloc[-1]), depth, style.colour))
+            cell.panel.plot(mean.index, mean.to_numpy(), label=f"{depth} layers", **style.line)
+            seeds = {**_SEED, "markersize": 6, "markeredgewidth": 1, "alpha": 0.6}
+            cell.panel.plot(runs[LEARNING_RATE], runs[metric.column], style.marker, color=style.colour, **seeds)
+            ends += [End(float(mean.index[-1]), float(mean.iloc[-1]), depth, style.colour)] if len(mean) else []
         cell.panel.set_xscale("log")
         cell.panel.set_xticks(ticks, [f"{tick:g}".removeprefix("0") for tick in ticks])
-        cell.panel.minorticks_off()
         _mark_diverged(cell.panel, here, LEARNING_RATE, metric)
         _finish(cell, metric, ends, ticks[-1], "learning rate")
     return figure
@@ -121,29 +101,18 @@ def _marks(finals: pd.DataFrame, marker: str = "_") -> list[Line2D | Patch]:
     """Return the legend's entries for seeds and diverged runs, where there are any."""
     found: list[Line2D | Patch] = []
     if finals.seed.nunique() > 1:
-        found.append(
-            Line2D(
-                [],
-                [],
-                color="black",
-                linestyle="",
-                marker=marker,
-                markersize=14 if marker == "_" else 7,
-                label="one seed",
-            )
-        )
+        size = 14 if marker == "_" else 7
+        found.append(Line2D([], [], color="black", linestyle="", marker=marker, markersize=size, label="one seed"))
     if "diverged" in set(finals.state):
-        found.append(Line2D([], [], color="black", linestyle="", marker="x", markersize=9, label="diverged"))
+        found.append(diverged_mark())
     return found
 
 
 def _mark_diverged(panel: Axes, finals: pd.DataFrame, x: str, metric: Metric) -> None:
     diverged = finals[finals.state == "diverged"]
     if not diverged.empty:
-        panel.plot(
-            diverged[x], diverged[metric.column], "x", color="black", markersize=9, markeredgewidth=2, zorder=4,
-            label="diverged", clip_on=False,
-        )  # fmt: skip
+        look: dict[str, Any] = {"color": "black", "markersize": 9, "markeredgewidth": 2}
+        panel.plot(diverged[x], diverged[metric.column], "x", label="diverged", clip_on=False, zorder=4, **look)
 
 
 def _limit(cells: list[Cell], finals: pd.DataFrame, metric: Metric) -> None:
@@ -158,6 +127,7 @@ def _limit(cells: list[Cell], finals: pd.DataFrame, metric: Metric) -> None:
 
 def _finish(cell: Cell, metric: Metric, ends: list[End], right: float, xlabel: str) -> None:
     """Draw the chance level, the labels at the lines' ends, and the names of the axes at the grid's edges."""
+    cell.panel.minorticks_off()
     draw_chance(cell.panel, chance_level(cell.rows, metric), metric.unit, cell.size, is_named=cell.is_first)
     label_ends(cell.panel, ends, cell.size, right)
     if cell.is_last:

@@ -16,6 +16,7 @@ _LINE = 0.24  # inches: the height of a line of text at 14 points
 _ARROW_AT, _LABELS_AT = 0.07, 0.17  # inches from the panel's right edge
 _WRAP = 12  # characters
 _INK = "#222222"
+_NO_GAP = "no gap"
 HALO = [effects.withStroke(linewidth=3.5, foreground="white")]
 
 
@@ -50,7 +51,10 @@ def label_ends(panel: Axes, ends: Iterable[End], size: tuple[float, float], righ
             break
         tolerance *= 1.5
     means = [sum(end.y for end in group) / len(group) for group in groups]
-    for group, text, wanted, y in zip(groups, texts, means, spread(means, heights, low, high), strict=True):
+    # Half of the lowest label may stand out below, and above, where a panel's title is, half a line.
+    below = heights[0] / 2 if heights else 0.0
+    centres = spread(means, heights, low - below, high + _LINE * unit / 2)
+    for group, text, wanted, y in zip(groups, texts, means, centres, strict=True):
         at = max(end.x for end in group)
         arrow: dict[str, Any] = {"arrowstyle": "-", "color": group[-1].colour, "linewidth": 1.2, "relpos": (0, 0.5)}
         if at < right:
@@ -102,29 +106,31 @@ def spread(wanted: Sequence[float], heights: Sequence[float], low: float, high: 
         while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
             (a, m), (b, n) = blocks[-2:]
             blocks[-2:] = [((a * m + b * n) / (m + n), m + n)]
-    # Half of the lowest and of the highest label may stand out.
-    low, high = low - heights[0] / 2 if heights else low, high + heights[-1] / 2 if heights else high
     flat = [min(max(value, low), max(low, high - sum(heights))) for value, count in blocks for _ in range(count)]
     return [value + offset for value, offset in zip(flat, offsets, strict=True)]
 
 
-def mark_gap(panel: Axes, shallow: float, deep: float, unit: str, size: tuple[float, float]) -> None:
+def mark_gap(panel: Axes, shallowest: End, deepest: End, unit: str, size: tuple[float, float]) -> None:
     """Mark the gap between the ends of the shallowest and the deepest net: an arrow with its size beside it.
 
     A gap of less than one point (of 0.1 nats) is "no gap", in small type. Of a loss that is not finite there is none.
+    Where there is no room for an arrow, the text says which net is better or worse.
     """
-    if not math.isfinite(deep - shallow):
+    gap = deepest.y - shallowest.y
+    if not math.isfinite(gap):
         return
     low, high = panel.get_ylim()
     height = _LINE * (high - low) / size[1]
-    text, is_gap = gap_text(deep - shallow, unit)
-    text = text.replace(" better", "\nbetter")
-    if not is_gap:
-        _write(panel, _above(panel, max(shallow, deep), text, size), text, fontsize=12, color="0.35")
+    if _is_small(gap, unit):
+        _write(panel, _above(panel, max(shallowest.y, deepest.y), _NO_GAP, size), _NO_GAP, fontsize=12, color="0.35")
         return
-    deep, shallow = (min(max(y, low), high) for y in (deep, shallow))
+    deep, shallow = (min(max(end.y, low), high) for end in (deepest, shallowest))
     at, where = 1 + _ARROW_AT / size[0], panel.get_yaxis_transform()
-    if abs(deep - shallow) > 0.5 * height:
+    has_arrow = abs(deep - shallow) > 0.5 * height
+    text = _size_of(gap, unit) + ("\nbetter" if gap < 0 else "")
+    if not has_arrow:
+        text = f"{deepest.name} layers\n{_size_of(gap, unit)}\n{'better' if gap < 0 else 'worse'}"
+    else:
         panel.annotate(
             "", (at, deep), (at, shallow), xycoords=where, textcoords=where, annotation_clip=False, zorder=5,
             arrowprops={"arrowstyle": "<->", "color": _INK, "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0}
@@ -162,13 +168,18 @@ def _above(panel: Axes, level: float, text: str, size: tuple[float, float]) -> f
     return min(max(found) + (0.3 + len(lines) / 2) * height, high - len(lines) * height / 2)
 
 
-def gap_text(gap: float, unit: str) -> tuple[str, bool]:
-    """Return "89 points" and True, "2 points better" for a deeper net that trains better, or "no gap" and False."""
-    if abs(gap) < (1.0 if unit == "points" else 0.1):
-        return "no gap", False
+def change_text(gap: float, unit: str) -> str:
+    """Return what the deepest net has more than the shallowest: "+89 points", "−2 points", or "no gap"."""
+    return _NO_GAP if _is_small(gap, unit) else f"{'+' if gap > 0 else '−'}{_size_of(gap, unit)}"
+
+
+def _is_small(gap: float, unit: str) -> bool:
+    return abs(gap) < (1.0 if unit == "points" else 0.1)
+
+
+def _size_of(gap: float, unit: str) -> str:
     number = f"{abs(gap):.0f}" if unit == "points" else f"{abs(gap):.1f}"
-    word = "point" if number == "1" else unit
-    return f"{number} {word}" + (" better" if gap < 0 else ""), True
+    return f"{number} {unit.removesuffix('s') if number == '1' else unit}"
 
 
 def _emptiest(panel: Axes, low: float, high: float, height: float) -> float:
@@ -179,7 +190,9 @@ def _emptiest(panel: Axes, low: float, high: float, height: float) -> float:
         points = np.asarray(line.get_xydata(), dtype=float)
         if len(points) > 1 and line.get_transform() == panel.transData:
             found += [y for x, y in points if x >= left + 0.6 * (right - left) and low < y < high]
-    levels = sorted(found)
+    # The name of the chance level.
+    found += [y for text in panel.texts for y in (text.get_position()[1], text.get_position()[1] + height)]
+    levels = sorted(level for level in found if low <= level <= high)
     spaces = [(b - a, (a + b) / 2) for a, b in itertools.pairwise(levels)]
     widest, middle = max(spaces)
     return middle if widest > height else (low + high) / 2

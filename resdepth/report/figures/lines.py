@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 
 from resdepth.report.style import PALETTE, STYLE
 
@@ -33,6 +34,12 @@ class LineStyle:
     dash: Any
     marker: str
 
+    @property
+    def line(self) -> dict[str, Any]:
+        """Matplotlib's keywords for a line of means, which its panel's edge does not cut."""
+        look = {"color": self.colour, "linewidth": self.width, "linestyle": self.dash}
+        return {**look, "clip_on": False, "zorder": 3}
+
 
 def depth_styles(rows: pd.DataFrame) -> dict[int, LineStyle]:
     """Return a style per depth from the deepest, dark and thick, to the shallowest, light and thin.
@@ -56,6 +63,11 @@ def depth_styles(rows: pd.DataFrame) -> dict[int, LineStyle]:
 def grey_of(rgb: Any) -> Any:
     """Return the grey, 0 to 255, to which a print without colour turns colours of 0 to 1 (..., 3): ITU-R BT.601."""
     return 255 * np.asarray(rgb) @ (0.299, 0.587, 0.114)
+
+
+def diverged_mark() -> Line2D:
+    """Return the legend's entry for diverged runs."""
+    return Line2D([], [], color="black", linestyle="", marker="x", markersize=9, label="diverged")
 
 
 def variant_styles(variants: list[str]) -> dict[str, LineStyle]:

@@ -60,12 +60,13 @@ def name_of(column: str) -> str:
 def chance_level(rows: pd.DataFrame, metric: Metric) -> float | None:
     """Return the metric of guessing among balanced classes: 100 (1 - 1/classes) percent, or ln(classes) nats.
 
-    None where the number of classes is not known, or not one for all runs: runs of a user's own data record it since
-    `data.classes` exists.
+    None where the number of classes is not known, or not one for all runs. Runs of a user's own data record it since
+    `data.classes` exists; of earlier ones, the name of a published data set tells.
     """
     found: set[Any] = {published_classes(str(source)) for source in rows["data.source"].unique()}
-    if found == {None} and "data.classes" in rows:
-        found = set(rows["data.classes"].dropna())
+    if found == {None}:
+        recorded = set(rows["data.classes"].dropna()) if "data.classes" in rows else set()
+        found = recorded or {published_classes(str(name)) for name in rows.dataset.unique()}
     classes = found.pop() if len(found) == 1 else None
     if not isinstance(classes, int | float) or classes < 2:
         return None
