@@ -20,12 +20,13 @@ class ResdepthError(Exception):
 
 
 class ConfigError(ResdepthError):
-    """Invalid input; nothing was trained or written. The message is `field=value: remedy`."""
+    """Invalid input; nothing was trained or written. The message is `field=value: remedy`, or `field: remedy`."""
 
     exit_code = 2
 
     def __init__(self, field: str, value: object, remedy: str) -> None:
-        super().__init__(f"{field}={value}: {remedy}")
+        written = "" if value == "" else f"={'null' if value is None else value}"
+        super().__init__(f"{field}{written}: {remedy}")
         self.field, self.value, self.remedy = field, value, remedy
 
 

@@ -60,7 +60,9 @@ def _describe_error(error: Exception) -> tuple[str, int]:
             return f"{name} is not an option of this command: {_HYDRAS[name]}", 2
         hint = "; overrides are written key=value, as in depth=20" if "No such option" in line else ""
         context = getattr(error, "ctx", None)
-        return f"{line}{hint}; see {context.command_path if context else 'resdepth'} --help", 2
+        # An option without its value has no context.
+        words = [word for word in sys.argv[1:2] if not context and not word.startswith("-")]
+        return f"{line}{hint}; see {context.command_path if context else ' '.join(['resdepth', *words])} --help", 2
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; fix that and run the same command again", 1
     if _TRACEBACK in os.environ:

@@ -14,7 +14,7 @@ from rich.table import Table
 from resdepth.config.schema import USER_SOURCES
 from resdepth.data.sources import load, missing_megabytes
 from resdepth.errors import ConfigError
-from resdepth.report.comparison import comparisons, last_epochs, rate_sweeps
+from resdepth.report.comparison import comparisons, count, last_epochs, rate_sweeps
 from resdepth.report.summary import at_best_rate, best_rates, summarise, verdict
 from resdepth.results.filters import Filters
 from resdepth.results.run_directory import ASIDE, WEIGHTS, RunState
@@ -74,7 +74,7 @@ def print_plan(plan: "Plan") -> None:
         "state": [run.state for run in plan.runs],
     }
     _print_table(columns)
-    runs = _count(len(plan.runs), "run")
+    runs = count(len(plan.runs), "run")
     console().print(f"{runs}, {len(plan.pending)} to train. Nothing was trained.{_format_repeated(plan)}")
     _print_unused_variants(plan)
 
@@ -104,7 +104,7 @@ def announce(plan: "Plan") -> None:
         "to be continued": states.count(RunState.CONTINUED),
         f"to be started over, the old ones kept in {ASIDE}": states.count(RunState.RESTARTED),
     }
-    parts = [_count(len(plan.runs), "run"), *(f"{number} {text}" for text, number in counts.items() if number)]
+    parts = [count(len(plan.runs), "run"), *(f"{number} {text}" for text, number in counts.items() if number)]
     places = " and ".join(str(folder) for folder in plan.folders)
     console().print(f"{', '.join(parts)}; results in {places}.{_format_repeated(plan)}")
     print_data_notes(plan)
@@ -112,7 +112,7 @@ def announce(plan: "Plan") -> None:
     lacking = [run for run in plan.runs if run.state is RunState.FINISHED and _lacks_weights(run)]
     if lacking:
         again = "add --restart to train them again"
-        console().print(f"{_count(len(lacking), 'finished run')} without the weights of keep_weights: {again}.")
+        console().print(f"{count(len(lacking), 'finished run')} without the weights of keep_weights: {again}.")
     if any(run.config.engine == "compiled" and not run.config.gradient_checkpointing for run in plan.pending):
         console().print("The nets' blocks are compiled first, which may take minutes.")
 
@@ -144,7 +144,7 @@ def print_concurrency(groups: "Sequence[Group]") -> None:
     for wanted, fitting, concurrency in dict.fromkeys((g.wanted, g.fitting, g.concurrency) for g in groups):
         if concurrency < wanted:
             console().print(
-                f"{_count(concurrency, 'run')} at once instead of {wanted}: the free memory is too small for more."
+                f"{count(concurrency, 'run')} at once instead of {wanted}: the free memory is too small for more."
             )
         elif fitting < wanted:
             remedy = f"runs_per_job={wanted}: the free memory is expected to hold {fitting}"
@@ -239,10 +239,6 @@ def _format_mean(mean: float, deviation: float) -> str:
     return f"{mean:.2f} %" if pd.isna(deviation) else f"{mean:.2f} ± {deviation:.2f} %"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _format_repeated(plan: "Plan") -> str:
-    text = f" {_count(plan.repeated, 'point')} of the sweep repeat another run and are trained once."
+    text = f" {count(plan.repeated, 'point')} of the sweep repeat another run and are trained once."
     return text if plan.repeated else ""

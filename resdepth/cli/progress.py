@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
 from resdepth.cli.printing import duration, percent
+from resdepth.report.comparison import count
 from resdepth.results.metrics import EpochRecord
 from resdepth.results.outcome import Outcome
 from resdepth.sweep.observer import Observer
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from resdepth.sweep.plan import Plan, PlannedRun
 
 _LINE_SECONDS = 2.0  # between plain lines of a probe, and at least between those of a sweep
-_LINES_PER_SWEEP = (
-    50  # a sweep prints its state at intervals of that share of its time, so that a long one fills no disk
-)
+# A sweep prints its state at intervals of that share of its time, so that a long one fills no disk.
+_LINES_PER_SWEEP = 50
+
+_BAR, _LEFT = 10, 11  # columns of a bar and of the time left, on a narrow terminal
 _SHOW_SECONDS = 0.05  # between updates of the bars: a step of a small net is shorter
 
 
@@ -110,15 +112,20 @@ class PlainProgress(Observer):
     _printed: float = field(default_factory=time.monotonic)
     # The last epoch of each active run since the lines before.
     _latest: dict[Path, tuple[PlannedRun, EpochRecord]] = field(default_factory=dict)
+    _done: dict[Path, int] = field(default_factory=dict)  # epochs of earlier sweeps
 
     def on_start(self, run: PlannedRun, epochs_done: int) -> None:
         self.number += 1
+        self._done[run.directory] = epochs_done
         done = f", continued after epoch {epochs_done}" if epochs_done else ""
         of = f"[{self.number}/{self.total}] " if self.total else ""
-        print(f"{of}{run.label}: {run.parameters:,} parameters, {run.schedule.epochs} epochs{done}", flush=True)
+        epochs = count(run.schedule.epochs, "epoch")
+        print(f"{of}{run.label}: {run.parameters:,} parameters, {epochs}{done}", flush=True)
 
     def on_epoch(self, run: PlannedRun, record: EpochRecord) -> None:
-        self._latest[run.directory] = run, record
+        # The first record of a run that is continued is an earlier sweep's last.
+        if record.epoch > self._done.get(run.directory, 0):
+            self._latest[run.directory] = run, record
         now = time.monotonic()
         if now - self._printed < max(_LINE_SECONDS, (now - self._started) / _LINES_PER_SWEEP):
             return
@@ -162,10 +169,11 @@ class LiveProgress(Observer):
         self._done = self._before = self._shown = 0.0
         console = Console()
         self._is_wide = console.width >= 110
+        self._room = console.width - 2 - _BAR - _LEFT - 3  # columns of text beside spinner, bar and time, and between
         # A name that is too long is folded, so that it is shown as a whole.
         text = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold", ratio=1))
-        left = TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True, min_width=11))
-        bar = BarColumn(bar_width=16 if self._is_wide else 10)
+        left = TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True, min_width=_LEFT))
+        bar = BarColumn(bar_width=16 if self._is_wide else _BAR)
         self.display = Progress(SpinnerColumn(), text, bar, left, console=console, expand=True)
         self._sweep, self._started = self.display.add_task("sweep", total=self._total, left=""), time.monotonic()
 
@@ -206,7 +214,9 @@ class LiveProgress(Observer):
         if self._is_wide:
             text = f"{bar.title}  {label}  epoch {epoch} of {schedule.epochs}, training error {bar.error}, {speed}"
         else:
-            text = f"{label}  epoch {epoch}/{schedule.epochs}, error {bar.error}"
+            state = f"epoch {epoch}/{schedule.epochs}, error {bar.error}"
+            # Folded, a long line would break within a word.
+            text = f"{label}{'  ' if len(label) + len(state) < self._room else chr(10)}{state}"
         left = _format_left(bar.started, made, schedule.iterations - bar.iteration)
         self.display.update(bar.task, description=text, completed=bar.iteration, left=left)
         self._show_sweep()

@@ -101,6 +101,9 @@ def _missing_option(loader: ConfigLoader, error: MissingConfigException, overrid
         remedy = f"this launcher is not installed; pip install {package} (or resdepth[{extra}])"
         return ConfigError(group, option, remedy)
     remedy = f"choose one of {options}" if options else "no such option; --config-dir DIR adds YAML files of your own"
+    if group == "hydra/launcher":
+        others = [name for name in _LAUNCHERS if name not in options.split(", ")]
+        remedy += f"; with packages that are not installed, {', '.join(others)}" if others else ""
     given = {part: value for part, _, value in (o.lstrip("+").partition("=") for o in overrides)}
     if group == "recipe" and "recipe" not in given and option in given.get("data", "").split(","):
         remedy = f"data={option} has no recipe of its own; set recipe=NAME, one of {options}"

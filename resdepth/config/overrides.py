@@ -15,7 +15,7 @@ from hydra.errors import HydraException, OverrideParseException
 
 from resdepth.config.catalogue import option_files
 from resdepth.config.checks import name_of_path
-from resdepth.config.keys import COMPUTED_KEYS, PLUGIN_KEY, known_keys
+from resdepth.config.keys import COMPUTED_KEYS, PLUGIN_KEY, described_keys, known_keys
 from resdepth.config.schema import GROUPS
 from resdepth.errors import ConfigError
 
@@ -47,6 +47,8 @@ def parse(line: str, loader: ConfigLoader) -> Override:
 def _require_settable(override: Override, value: str, loader: ConfigLoader) -> None:
     """Reject what deletes a group, chooses no option of one, or sets a key of Hydra's or the program's own."""
     key, is_axis = override.key_or_group, override.is_sweep_override()
+    if value in ("None", "none") and key in known_keys() and described_keys()[key].values.endswith("or null"):
+        raise ConfigError(key, value, f"the word for no value is null; write {key}=null")
     if override.is_delete() and key in ("data", "model", "recipe"):
         raise ConfigError(key, "~", f"a group cannot be deleted; choose another one with {key}=NAME")
     if key in GROUPS and not (override.is_delete() or is_axis or isinstance(override.value(), str)):

@@ -43,8 +43,10 @@ def load_npz(config: DataConfig) -> Dataset:
             _require_memory(path, sum(member.file_size for member in members))
             x_train, y_train, x_test, y_test = (archive[key] for key in _ARRAYS)
     except _READ_ERRORS as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise _error(path, f"is not an .npz file of plain arrays ({first}); write it with numpy.savez") from error
+        # NumPy takes what is no archive for a pickle, and explains how to load one, which may execute anything.
+        first = (str(error).splitlines() or [""])[0]
+        reason = "" if not first or "pickle" in first else f" ({first})"
+        raise _error(path, f"is not an .npz file of plain arrays{reason}; write it with numpy.savez") from error
     train, test = _validate(path, "train", x_train, y_train), _validate(path, "test", x_test, y_test)
     if train.images.shape[1:] != test.images.shape[1:]:
         sizes = f"{train.images.shape[1:]} and {test.images.shape[1:]}"
@@ -116,10 +118,14 @@ def _separate(path: Path) -> tuple[list[str], list[_Sample], list[_Sample]]:
         if not (path / split).is_dir():
             raise _error(path, f"has no folder {split}/; needs train/<class>/* and test/<class>/*")
         try:
-            trees.append(ImageFolder(str(path / split)))
+            tree = ImageFolder(str(path / split), allow_empty=True)
         except OSError as error:
-            reason = error.strerror or str(error).splitlines()[0].rstrip(".")
+            reason = error.strerror or "has no folders of images"
             raise _error(path / split, f"{reason}; needs {split}/<class>/* in every class") from error
+        empty = ", ".join(name for name, label in tree.class_to_idx.items() if label not in tree.targets)
+        if empty:
+            raise _error(path / split, f"holds no images of {empty}; needs {split}/<class>/* in every class")
+        trees.append(tree)
     train, test = trees
     if train.classes != test.classes:
         odd = ", ".join(sorted(set(train.classes) ^ set(test.classes)))

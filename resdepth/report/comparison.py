@@ -92,11 +92,16 @@ def format_value(value: Any) -> str:
     return str(value)[:8] if re.fullmatch(r"[0-9a-f]{64}", str(value)) else str(value)
 
 
+def count(number: int, noun: str) -> str:
+    """Return "1 epoch", "2 epochs", "1,024 images"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def format_length(row: "pd.Series[Any]") -> str:
     """Return a run's length: "20 epochs", or "64,000 iterations"."""
     epochs, iterations = row.get("recipe.epochs"), row.get("recipe.iterations")
     if pd.notna(epochs):
-        return f"{epochs:.0f} epoch{'' if epochs == 1 else 's'}"
+        return count(round(epochs), "epoch")
     return f"{iterations:,.0f} iterations"
 
 

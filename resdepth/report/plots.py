@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from resdepth.errors import ConfigError
 from resdepth.report.figures.draw import METRICS, draw
-from resdepth.report.style import is_marked, save_figure
+from resdepth.report.style import FORMATS, is_marked, save_figure
 from resdepth.results.filters import Filters
 from resdepth.results.run_directory import safe_name
 from resdepth.results.table import Track, experiment_folder, read_selected
@@ -54,6 +54,8 @@ def plot(request: PlotRequest, track: Track = iter) -> PlotResult:
     Several folders are drawn as one experiment, into `figures/` in the folder that contains them. `track` wraps the
     runs' folders while they are read. Raises ConfigError if there is nothing to draw or a figure cannot be written.
     """
+    if request.out is not None and not request.out.is_dir() and request.out.suffix[1:] in FORMATS:
+        raise ConfigError("--out", request.out, "is the name of a file; name a folder, and the type with --format")
     table, problems = read_selected(request.roots, request.filters, track)
     column = METRICS[request.metric].column
     if table[column].isna().all():
@@ -72,7 +74,8 @@ def plot(request: PlotRequest, track: Track = iter) -> PlotResult:
             mark = request.mark(experiment, stem.name, has_epochs=name.startswith(("training", "curves")))
             files += save_figure(figure, stem, request.formats, mark)
         except OSError as error:
-            raise ConfigError("--out", folder, f"cannot be written to ({error.strerror}); use --out FOLDER") from error
+            reason = "is a file" if folder.is_file() else f"cannot be written to ({error.strerror})"
+            raise ConfigError("--out", folder, f"{reason}; use --out FOLDER") from error
     for experiment, folder in drawn.items():
         removed += _remove_stale(request, experiment, folder, files)
     states = Counter(sorted(table.drop_duplicates(["experiment", "run"]).state))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from resdepth.report.comparison import LEARNING_RATE, Comparison, ended_runs, last_epochs, variants_in
+from resdepth.report.comparison import LEARNING_RATE, Comparison, count, ended_runs, last_epochs, variants_in
 from resdepth.report.paper import paper_test_error, reproduced_test_errors
 
 _EQUAL = 1.0  # percentage points: two nets train equally well if their training errors differ by less
@@ -85,4 +85,4 @@ def _verdict_on(variant: str, finals: pd.DataFrame) -> str:
         but = ", but neither trains" if means[low] > _HOPELESS else ""
         return f"{variant}: {high} layers train no worse than {low}{but} {numbers}"
     word = "worse" if gap > 0 else "better"
-    return f"{variant}: {high} layers train {abs(gap):.0f} points {word} than {low} {numbers}"
+    return f"{variant}: {high} layers train {count(round(abs(gap)), 'point')} {word} than {low} {numbers}"

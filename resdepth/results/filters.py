@@ -45,7 +45,9 @@ class Filters:
             is_list = text.startswith("[") and text.endswith("]")
             parts = (text[1:-1].replace(" ", ""),) if is_list else tuple(part.strip() for part in text.split(","))
             if not key or not equals or not all(parts):
-                raise ConfigError("--where", condition, "is not a condition; write KEY=VALUE, as in recipe.lr=0.1")
+                raise ConfigError(key, text, "lacks a key or a value; write KEY=VALUE, as in recipe.lr=0.1")
+            if "(" in text:
+                raise ConfigError(key, text, "is not a list of values; write them out, as in depth=20,56")
             found[key] = tuple(dict.fromkeys([*found.get(key, ()), *parts]))
         return cls(found)
 
@@ -59,7 +61,7 @@ class Filters:
         for key, values in self.values.items():
             column = _COLUMNS.get(key, key)
             if column not in table or column in _HIDDEN:
-                raise ConfigError("--where", f"{key}={','.join(values)}", _unknown(key, table))
+                raise ConfigError(key, ",".join(values), _unknown(key, table))
             kept = pd.concat([_equals(table[column], value) for value in values], axis=1).any(axis=1)
             if not kept.any():
                 there = ", ".join(map(_format, sorted(set(table[column].dropna()), key=_order)[:12]))
@@ -86,9 +88,7 @@ def _equals(column: "pd.Series[Any]", value: str) -> "pd.Series[bool]":
 def _unknown(key: str, table: pd.DataFrame) -> str:
     names = [str(name) for name in table if name not in _HIDDEN]
     close = difflib.get_close_matches(key, names, n=1) or [n for n in names if n.rpartition(".")[2] == key][:1]
-    return (
-        f"no run has this key; did you mean {close[0]}?" if close else "no run has this key; resdepth show lists keys"
-    )
+    return f"no run has this key; {f'did you mean {close[0]}?' if close else 'resdepth show keys lists them'}"
 
 
 def _format(value: object) -> str:

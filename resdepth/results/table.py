@@ -15,7 +15,7 @@ from resdepth.config.schema import PUBLISHED
 from resdepth.errors import ConfigError, RecordError
 from resdepth.results.filters import Filters
 from resdepth.results.metrics import COLUMNS, METRICS
-from resdepth.results.run_directory import is_locked, read_config, read_run, with_defaults
+from resdepth.results.run_directory import CONFIG, is_locked, read_config, read_run, with_defaults
 
 # States of a run without an outcome: a process is training it, or none is.
 RUNNING, STOPPED = "running", "stopped"
@@ -95,6 +95,8 @@ def require_rows(table: pd.DataFrame, root: Path, problems: list[str]) -> None:
     """Raises ConfigError for an empty table, with the files that could not be read, if that is why."""
     if table.empty:
         problem = "contains no results yet; make some with resdepth sweep depth=20,56,110"
+        if any(_run_folders(root, CONFIG)):
+            problem = "its runs have no results yet; look again after their first epoch"
         if problems:
             problem = f"contains no results that can be read ({'; '.join(problems)})"
         raise ConfigError("results", root, problem)
@@ -105,8 +107,8 @@ def experiment_folder(root: Path, experiment: str) -> Path:
     return root / experiment if (root / experiment).is_dir() else root
 
 
-def _run_folders(root: Path) -> Iterator[Path]:
-    for file in root.rglob(METRICS):
+def _run_folders(root: Path, name: str = METRICS) -> Iterator[Path]:
+    for file in root.rglob(name):
         below = file.relative_to(root).parts[:-1]
         if PUBLISHED not in below and not any(part.startswith(".") for part in below):
             yield file.parent

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 from support.commands import in_a_terminal
 from support.platforms import linux
 from support.runs import RECORD
@@ -71,3 +72,33 @@ def test_a_pipe_hears_of_every_run_alike_and_the_seldomer_the_longer_a_sweep_tak
     now += 100
     lines.on_epoch(runs[1], RECORD)
     assert capsys.readouterr().out.count("plain-8-") == 1
+
+
+def test_a_continued_runs_last_record_is_no_news(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    (run,) = make_plan(["depth=8", "variant=plain", "recipe.epochs=3"]).runs
+    lines = PlainProgress(total=1, _started=0.0, _printed=0.0)
+    lines.on_start(run, epochs_done=1)
+    capsys.readouterr()
+    for epoch in (1, 2):
+        now += 10
+        lines.on_epoch(run, replace(RECORD, epoch=epoch))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "epoch 2/3" in line
+
+
+@pytest.mark.parametrize(("words", "lines"), [((), 1), (("model.width=24", "recipe.lr=0.05"), 2)])
+def test_on_a_narrow_terminal_the_state_of_a_run_is_on_one_line(words, lines, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    plan = make_plan(["depth=110", "variant=residual", *words])
+    live = progress.LiveProgress(plan)
+    live.on_start(plan.runs[0], epochs_done=0)
+    text = live.display.tasks[-1].description.splitlines()
+    assert len(text) == lines
+    assert text[-1].endswith("epoch 1/20, error -")
+    assert text[0].startswith(plan.runs[0].label)
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(live.display.get_renderable())
+    assert "epoch 1/20, error -" in capture.get()

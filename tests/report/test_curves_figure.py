@@ -61,7 +61,6 @@ def test_nets_are_named_where_their_test_errors_end_and_the_legend_names_both_li
     ("metric", "label", "columns"),
     [
         ("both", "error (%)", ["train_error", "test_error"]),
-        ("error", "error (%)", ["train_error", "test_error"]),
         ("train", "training error (%)", ["train_error"]),
         ("test", "test error (%)", ["test_error"]),
         ("loss", "cross-entropy (nats)", ["train_loss", "test_loss"]),

@@ -30,8 +30,10 @@ def test_a_clean_error_that_was_never_measured_is_bad_input_and_draws_nothing(sm
 
 def test_a_folder_that_cannot_be_written_to_is_named(small_results, tmp_path):
     (tmp_path / "taken").write_text("")
-    with pytest.raises(ConfigError, match=r"--out=.*taken"):
-        plot(PlotRequest([small_results], tmp_path / "taken", ("png",), "error", "epoch"))
+    for out, problem in (("taken", "is a file; use --out FOLDER"), ("a.png", "is the name of a file; name a folder")):
+        with pytest.raises(ConfigError, match=rf"--out=.*{out}: {problem}"):
+            plot(PlotRequest([small_results], tmp_path / out, ("png",), "both", "epoch"))
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_drawing_again_changes_no_byte(small_results, tmp_path, monkeypatch):
@@ -47,14 +49,14 @@ def test_drawing_again_changes_no_byte(small_results, tmp_path, monkeypatch):
 
 def test_figures_lie_beside_their_runs_unless_a_folder_is_named(tmp_path):
     write_run(tmp_path)
-    files, _, problems, _ = plot(PlotRequest([tmp_path], None, ("png",), "error", "epoch"))
+    files, _, problems, _ = plot(PlotRequest([tmp_path], None, ("png",), "both", "epoch"))
     assert problems == []
     assert [f.relative_to(tmp_path).as_posix() for f in files] == ["exp/figures/training.png", "exp/figures/curves.png"]
 
 
 def test_another_metric_or_axis_does_not_overwrite_the_papers_figure(small_results, tmp_path):
     plot(PlotRequest([small_results], tmp_path, ("png",), "loss", "iteration"))
-    plot(PlotRequest([small_results], tmp_path, ("png",), "error", "epoch"))
+    plot(PlotRequest([small_results], tmp_path, ("png",), "both", "epoch"))
     plot(PlotRequest([small_results], tmp_path, ("png",), "train", "epoch"))
     names = ("training", "curves", "depth")
     expected = {f"small_{name}.png" for name in names} | {"small_curves_train.png", "small_depth_loss.png"}
@@ -73,7 +75,7 @@ def test_figures_of_the_test_error_say_so_in_their_names(tmp_path):
 
 def test_nothing_to_plot_is_said(tmp_path):
     with pytest.raises(ConfigError, match="contains no results yet; make some with resdepth sweep"):
-        plot(PlotRequest([tmp_path], None, ("png",), "error", "epoch"))
+        plot(PlotRequest([tmp_path], None, ("png",), "both", "epoch"))
 
 
 def names(folder):

@@ -326,7 +326,7 @@ def test_depths_differ_in_grey_print(count, tmp_path):
 @pytest.mark.parametrize(
     ("metric", "column", "label"),
     [("train", "train_error", "training error (%)"), ("test", "test_error", "test error (%)"),
-     ("loss", "train_loss", "training loss (nats)"), ("error", "train_error", "training error (%)")],
+     ("loss", "train_loss", "training loss (nats)"), ("both", "train_error", "training error (%)")],
 )  # fmt: skip
 def test_another_metric_is_drawn_and_named_alike(metric, column, label, tmp_path):
     write_finals(tmp_path, {(PLAIN, 8): 5, (PLAIN, 56): 80})

@@ -242,7 +242,7 @@ def test_a_diverging_run_keeps_its_rows_the_sweep_goes_on_and_every_figure_marks
     assert not math.isfinite(table[table.state == "diverged"].train_loss.iloc[-1])
     summed = forked_command("summary", cwd=tmp_path)
     assert "1 diverged" in summed.stdout
-    for metric in ("error", "loss"):
+    for metric in ("both", "loss"):
         figures = {name: figure for _, name, figure in draw(table, metric)}
         marked = {name for name, figure in figures.items() if "diverged" in _legends(figure)}
         assert {name.partition("_")[0] for name in figures} == {"training", "curves", "rates"}

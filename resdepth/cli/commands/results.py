@@ -60,6 +60,7 @@ def plot(
     from resdepth.report.style import parse_formats
 
     chosen = parse_formats(formats)
+    metric = "both" if metric == "error" else metric  # its name in earlier versions
     require_choice("--metric", metric, METRICS)
     require_choice("--x", x, X_AXES)
     folders, filters = _parse(words, depth, variant, seed, where)

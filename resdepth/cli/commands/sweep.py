@@ -9,6 +9,7 @@ from typer import Argument, Context, Exit, Option
 from resdepth.cli.commands import probe, show
 from resdepth.cli.signals import exit_on_signals
 from resdepth.cli.stdout import busy, warn
+from resdepth.config.schema import RunConfig
 from resdepth.errors import ConfigError
 from resdepth.host import cores
 from resdepth.models.plugins import use_plugins
@@ -102,11 +103,15 @@ def _prepare(plan: "Plan") -> "ReadySweep":
 def _with_options(overrides: list[str], jobs: str | None, *, is_one_run: bool) -> list[str]:
     """Return the overrides with that of --jobs. Raises ConfigError for options that contradict them or the command."""
     if is_one_run:
-        raise ConfigError("--multirun", "true", "train makes one run; use resdepth sweep")
+        raise ConfigError("--multirun", "", "train makes one run; use resdepth sweep")
     if jobs is None:
         return overrides
     if any(o.lstrip("+").startswith("runs_per_job=") for o in overrides):
         raise ConfigError("--jobs", jobs, "is short for runs_per_job=N; set only one of the two")
+    try:
+        RunConfig(runs_per_job=jobs)
+    except ConfigError as error:
+        raise ConfigError("--jobs", jobs, error.remedy) from error
     return [*overrides, f"runs_per_job={jobs}"]
 
 

@@ -14,7 +14,6 @@ from resdepth.probes.report.table import (
     THIRDS,
     after_training,
     best_rates,
-    count,
     count_seeds,
     decay_means,
     describe_decay,
@@ -25,6 +24,7 @@ from resdepth.probes.report.table import (
     name_nets,
     require_rows_of,
 )  # fmt: skip
+from resdepth.report.comparison import count
 
 # Points of training error: less makes no difference; at least so many more, and the net has collapsed.
 _SAME, _COLLAPSE = 1.0, 10.0

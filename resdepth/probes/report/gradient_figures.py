@@ -23,6 +23,7 @@ from resdepth.probes.report.panels import (
     set_log_axis,
     split,
 )  # fmt: skip
+from resdepth.report.comparison import count
 
 # With more decades than this in one figure, curves would be flat lines.
 _MOST_SHARED_DECADES = 14
@@ -186,4 +187,4 @@ def _describe_lost(rows: pd.DataFrame, every: int) -> str:
     if rows.diverged.all():
         return ", diverged"
     seeds = rows[rows.epoch == rows.epoch.max()].seed.nunique()
-    return "" if seeds == every else f", {table.count(seeds, 'seed')}"
+    return "" if seeds == every else f", {count(seeds, 'seed')}"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from resdepth.probes.rows import PROBES, SETTINGS
-from resdepth.report.comparison import variants_in
+from resdepth.report.comparison import count, variants_in
 from resdepth.results.files.rows import read
 from resdepth.variants import VARIANTS
 
@@ -25,6 +25,7 @@ _IN_COLUMNS = (
     *("variant", "depth", "seed", "data.source", "model.name", "model.architecture", "model.batch_norm"),
     *("model.zero_init_residual", "recipe.lr", "recipe.name"),
 )
+
 THIRDS = ("first third", "middle third", "last third")
 BLOCKS = {"zero": "blocks of zero weights", "dirac": "identity layers"}
 
@@ -89,11 +90,6 @@ def _other_differences(settings: Path, columns: Iterable[str]) -> dict[str, str]
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-
-
-def count(number: int, noun: str) -> str:
-    """Return "1 epoch", "2 epochs"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _has_shortcut(variant: str) -> bool:

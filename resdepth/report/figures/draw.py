@@ -31,7 +31,6 @@ METRICS = {
     "loss": Metric("train_loss", ("train_loss", "test_loss"), "_loss", "_loss"),
     "clean": Metric("train_error_clean", ("train_error_clean", "test_error"), "_clean", "_clean"),
 }
-METRICS["error"] = METRICS["both"]  # its name in earlier versions
 
 
 def draw(table: pd.DataFrame, metric: str = "both", x: str = "epoch") -> Iterator[tuple[str, str, Figure]]:

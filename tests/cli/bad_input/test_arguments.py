@@ -39,7 +39,7 @@ TRAIN = {
     "depht=20": "depht=20: no such key; did you mean depth?",
     "--nope": "No such option: --nope; overrides are written key=value, as in",
     "-x": "No such option: -x; overrides are written key=value, as in depth=20;",
-    "data=npz": "data.path=None: data=npz needs data.path=FILE.npz",
+    "data=npz": "data.path=null: data=npz needs data.path=FILE.npz",
     "experiment=nope": "experiment=nope: choose one of cifar10_10_epochs, dense_identity,",
     "name=/tmp/x": "name='/tmp/x': use letters, digits, '.',",
     "depth=8 hydra/launcher=nope": "hydra/launcher=nope: choose one of basic, joblib",
@@ -55,14 +55,14 @@ PLOT = {
     (
         "--format",
         "",
-    ): "--format=: choose one of png, svg, pdf",
-    "--format ,": "--format=: choose one of png, svg, pdf",
-    "--format png,": "--format=: choose one of png, svg, pdf",
+    ): "--format: choose one of png, svg, pdf",
+    "--format ,": "--format: choose one of png, svg, pdf",
+    "--format png,": "--format: choose one of png, svg, pdf",
     "--format png,eps": "--format=eps: choose one of png, svg, pdf",
     (
         "--metric",
         "",
-    ): "--metric=: choose one of both, train, test, loss, clean",
+    ): "--metric: choose one of both, train, test, loss, clean",
     "--x '": "--x=': choose one of epoch, iteration",
     "--metric": "Option '--metric' requires an argument; see resdepth --help",
     "/dev/null": "results=/dev/null: is not a folder; name one that holds runs, such as",
@@ -101,7 +101,7 @@ SHOW = {
     "experiment=digit": "experiment=digit: choose one of cifar10_10_epochs, dense_identity,",
     "data digitz": "show=digitz: there is no such key or option; did you mean digits?",
     "--config-dir nowhere": "--config-dir=nowhere: is not a folder",
-    ("",): "show=: there is no such key or option; resdepth show lists what there is",
+    ("",): "show: there is no such key or option; resdepth show lists what there is",
     "a\x00b": "show=a\\x00b: there is no such key or option; resdepth show lists",
 }
 

@@ -20,7 +20,7 @@ BENCH = {
     "depth=8 --out /dev/null": "--out=/dev/null: exists and is not a bench; choose another folder",
     "depth=8 --out /dev/null/x": "--out=/dev/null/x: cannot be written to (Not a directory); use --out FOLDER",
     "depth=8 --sweep --out /dev/null/x": "--out=/dev/null/x: cannot be written to (Not a directory); use --out FOLDER",
-    "data=npz": "data.path=None: data=npz needs data.path=FILE.npz",
+    "data=npz": "data.path=null: data=npz needs data.path=FILE.npz",
 }
 
 

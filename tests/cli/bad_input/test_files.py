@@ -136,7 +136,7 @@ CASES = [
         FOLDER,
         "data.path=.: train/ and test/ must hold the same classes; only one has a",
     ),
-    (tree(lambda f: (f / "train/d").mkdir()), FOLDER, "data.path=train: Found no valid file for the classes d"),
+    (tree(lambda f: (f / "train/d").mkdir()), FOLDER, "data.path=train: holds no images of d"),
     (tree(lambda f: shutil.rmtree(f / "test")), FOLDER, "data.path=.: has no folder test/; needs train/<class>/*"),
     (
         tree(lambda f: [shutil.rmtree(f / s / c) for s in ("train", "test") for c in "bc"]),
@@ -146,7 +146,7 @@ CASES = [
     (
         lambda f, _: [(f / s).mkdir() for s in ("train", "test")],
         FOLDER,
-        "data.path=train: Couldn't find any class folder in train; needs",
+        "data.path=train: has no folders of images; needs",
     ),
     (tree(), FOLDER + " data.limit=2", "data.limit=2: leaves a class without an image; use at least 3"),
     (
@@ -160,7 +160,7 @@ CASES = [
     (classes(a=[8, 8], b=[]), FOLDER, "data.path=b: holds no images; each class needs at least two"),
     (classes(a=[]), FOLDER, "data.path=.: has no folders of images; needs <class>/* with images, or train/"),
     (classes(a=[8, 8], b=[8, 9]), FOLDER, "data.path=.: images differ in size: "),
-    (put("a.txt"), "sweep data=npz data.path=a.txt", "data.path=a.txt: is not an .npz file of plain arrays ("),
+    (put("a.txt"), "sweep data=npz data.path=a.txt", "data.path=a.txt: is not an .npz file of plain arrays; write it with numpy.savez"),
 ]
 
 

@@ -33,7 +33,7 @@ from support.platforms import linux
             "data.path=sub/mine.npz: cannot be used (Permission denied); choose another path",
         ),
         (tree(), "train", FOLDER, "data.path=train: Permission denied; needs train/<class>/*"),
-        (tree(), "train/a", FOLDER, "data.path=train: Found no valid file for the classes a"),
+        (tree(), "train/a", FOLDER, "data.path=train: holds no images of a"),
         (tree(), "train/a/000.png", FOLDER, "data.path=train/a/000.png: cannot be read as an image ([Errno 13]"),
         (
             put("results/x"),

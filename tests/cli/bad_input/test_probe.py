@@ -6,7 +6,7 @@ PUBLISHED_RUN = run_of_ones_own()
 
 PROBES = {
     "foo": "No such command 'foo'; see resdepth probe --help",
-    ("gradients", ""): "results=: is empty; name a folder, or an override such as depth=20",
+    ("gradients", ""): "results: is empty; name a folder, or an override such as depth=20",
     "table nowhere": "results=nowhere: is not a folder; name one with probes",
     "gradients nowhere": "results=nowhere: is neither a folder of results nor an override such as depth=20",
     "gradients depth=21": "depth=21: a conv net has 6n+2 layers; nearest are 20 and 26",

@@ -47,13 +47,13 @@ CASES = [
     (
         run_of_ones_own(),
         "plot results --out results/digits/plain-8-s0/config.yaml",
-        "--out=results/digits/plain-8-s0/config.yaml: cannot be written to (File exists)",
+        "--out=results/digits/plain-8-s0/config.yaml: is a file",
     ),
     (run_of_ones_own(), "plot results --out results/digits/plain-8-s0/config.yaml/x", "--out="),
     (
         both(run_of_ones_own(), put("results/digits/figures")),
         "plot results",
-        "--out=results/digits/figures: cannot be written to (File exists); use --out FOLDER",
+        "--out=results/digits/figures: is a file; use --out FOLDER",
     ),
     (
         run_of_ones_own(),
