@@ -45,7 +45,7 @@ def load_npz(config: DataConfig) -> Dataset:
     except _READ_ERRORS as error:
         # NumPy takes what is no archive for a pickle, and explains how to load one, which may execute anything.
         first = (str(error).splitlines() or [""])[0]
-        reason = "" if not first or "pickle" in first else f" ({first})"
+        reason = "" if not first or "pickled" in first else f" ({first})"
         raise _error(path, f"is not an .npz file of plain arrays{reason}; write it with numpy.savez") from error
     train, test = _validate(path, "train", x_train, y_train), _validate(path, "test", x_test, y_test)
     if train.images.shape[1:] != test.images.shape[1:]:
