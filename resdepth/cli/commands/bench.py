@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
-from resdepth.cli.commands.sweep import Overrides
+from resdepth.cli.commands.options import Overrides
 from resdepth.cli.signals import exit_on_signals
 from resdepth.errors import ConfigError
 

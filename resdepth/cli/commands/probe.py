@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from typer import Argument, Exit, Option, Typer
 
-from resdepth.cli.commands import show
+from resdepth.cli.commands import completion
+from resdepth.cli.commands.options import ConfigDir, Formats, Plugins, Quiet
 from resdepth.cli.signals import exit_on_signals
 from resdepth.config.checks import expand_path
 from resdepth.errors import ConfigError, RecordError, RunError, one_line
@@ -23,7 +24,7 @@ Targets = Annotated[
         metavar="RESULTS|KEY=VALUE",
         help="A folder with trained nets, of a sweep with keep_weights=all; or overrides as for sweep, for nets at "
         "their initialisation.",
-        autocompletion=show.complete_target,
+        autocompletion=completion.complete_target,
     ),
 ]
 Trained = Annotated[
@@ -31,7 +32,7 @@ Trained = Annotated[
     Argument(
         metavar="RESULTS",
         help="A folder with trained nets, of a sweep with keep_weights=last or all.",
-        autocompletion=show.complete_folder,
+        autocompletion=completion.complete_folder,
     ),
 ]
 Stacks = Annotated[
@@ -39,20 +40,13 @@ Stacks = Annotated[
     Argument(
         metavar="KEY=VALUE",
         help="Overrides as for sweep; the stacks have depth - 2 layers.",
-        autocompletion=show.complete_override,
+        autocompletion=completion.complete_override,
     ),
 ]
 Out = Annotated[
     Path | None, Option(help="Folder for the CSV and the figures.", show_default="probes/NAME beside the runs")
 ]
-Formats = Annotated[str, Option("--format", help="png, svg, pdf, or several: png,svg.")]
 Restart = Annotated[bool, Option("--restart", help="Measure everything again; keep the earlier CSV in .aside.")]
-Quiet = Annotated[bool, Option("--quiet", "-q", help="Print only problems.")]
-ConfigDir = Annotated[Path | None, Option(help="Folder with your own YAML files: data/, recipe/, ...")]
-
-Plugins = Annotated[
-    list[Path] | None, Option("--plugin", help="Python file with variants of your own; can be given several times.")
-]
 
 
 def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

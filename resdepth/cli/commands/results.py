@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from resdepth.cli.commands import show
+from resdepth.cli.commands import completion
+from resdepth.cli.commands.options import Formats
 from resdepth.cli.stdout import warn
 from resdepth.errors import ConfigError
 
@@ -21,7 +22,7 @@ Words = Annotated[
     Argument(
         metavar="[FOLDER]... [KEY=VALUE]...",
         help="Folders with results (default: results), of which several are compared, and which runs of them.",
-        autocompletion=show.complete_folder,
+        autocompletion=completion.complete_folder,
     ),
 ]
 Depth = Annotated[str | None, Option(metavar="N,N", help="Only these depths.")]
@@ -42,7 +43,7 @@ def plot(
     out: Annotated[
         Path | None, Option(help="Write all figures to this folder.", show_default="beside the runs")
     ] = None,
-    formats: Annotated[str, Option("--format", help="png, svg, pdf, or several: png,svg.")] = "png,svg",
+    formats: Formats = "png,svg",
     metric: Annotated[
         str, Option(help="What the figures show: both (training and test error in curves), train, test, loss or clean.")
     ] = "both",

@@ -1,9 +1,7 @@
-"""`resdepth show`, and the shell's completion: what there is to choose from, and what it means. Needs no Hydra."""
+"""The command `show`: what there is to choose from, and what it means. Needs no Hydra."""
 
 import difflib
 import inspect
-import os
-import re
 import shutil
 import sys
 import textwrap
@@ -11,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Context, Option
+from typer import Argument, Option
 
+from resdepth.cli.commands import completion
+from resdepth.cli.commands.options import ConfigDir
 from resdepth.config import catalogue
-from resdepth.config.checks import require_choice
 from resdepth.config.keys import DERIVED_KEYS, EXECUTION_KEYS, Key, described_keys, written
 from resdepth.config.schema import GROUPS
 from resdepth.errors import ConfigError
@@ -26,78 +25,16 @@ resdepth show KEY           a key's meaning, default and values: resdepth show r
 resdepth show keys          all keys"""
 
 
-def complete_override(context: Context, incomplete: str) -> list[str]:
-    """Complete a key, or the value after `key=`. Where only one key is left, its values are offered with it."""
-    config_dir = context.params.get("config_dir")
-    key, equals, given = incomplete.partition("=")
-    if equals:
-        return [f"{key}={value}" for value in _complete_value(key, given, config_dir)]
-    # In bash `=` ends a word: of `data=ci` only `ci` is to be completed.
-    words, index = os.environ.get("COMP_WORDS", "").split("\n"), int(os.environ.get("COMP_CWORD", "0"))
-    if index >= 3 and words[index - 1] == "=":
-        return _complete_value(words[index - 2], incomplete, config_dir)
-    keys = [key for key in (*GROUPS, *described_keys()) if key.startswith(incomplete)]
-    # A single candidate would end the word with a space.
-    return [
-        f"{key}={v}" for key in keys for v in ("", *(_complete_value(key, "", config_dir) if len(keys) == 1 else ()))
-    ]
-
-
-def _complete_value(key: str, given: str, config_dir: Path | None) -> list[str]:
-    """Return the values of a key that complete `given`, of which only what follows the last comma is incomplete."""
-    before = given[: given.rfind(",") + 1]
-    if key in GROUPS:
-        values = list(catalogue.option_files(key, config_dir))
-    elif key in described_keys():
-        # What is not a single word describes values: "from 0 to 64".
-        values = [v for v in re.split(", | or ", described_keys()[key].values) if not set(v) & set(" :")]
-        values = values or [v for v in (described_keys()[key].default,) if " " not in v and "path" not in key]
-    else:
-        values = []
-    return [before + value for value in values if (before + value).startswith(given)]
-
-
-def complete_name(context: Context, incomplete: str) -> list[str]:
-    """Complete what `resdepth show` explains."""
-    if "=" in incomplete or "=" in os.environ.get("COMP_WORDS", ""):
-        return complete_override(context, incomplete)
-    names = [*GROUPS, "keys", *described_keys(), *VARIANTS]
-    names += [option for group in GROUPS for option in catalogue.option_files(group, context.params.get("config_dir"))]
-    return sorted({name for name in names if name.startswith(incomplete)})
-
-
-def complete_target(context: Context, incomplete: str) -> list[str]:
-    """Complete what a probe measures: a folder, or an override."""
-    return [*complete_folder(incomplete), *complete_override(context, incomplete)]
-
-
-def complete_folder(incomplete: str) -> list[str]:
-    """Complete a folder; where only one is left, the folders in it are offered with it."""
-    found = _folders(incomplete)
-    return found if len(found) != 1 else [*found, *_folders(f"{found[0]}/")]
-
-
-def _folders(start: str) -> list[str]:
-    head, _, last = start.rpartition("/")
-    base = f"{head}/" if "/" in start else ""
-    try:
-        entries = sorted(Path(base or ".").expanduser().iterdir())
-    except OSError:
-        return []
-    names = (entry.name for entry in entries if entry.is_dir())
-    return [f"{base}{n}" for n in names if n.startswith(last) and (last.startswith(".") or not n.startswith("."))]
-
-
 def show(
     names: Annotated[
         list[str] | None,
         Argument(
             metavar="[NAME|GROUP=NAME|KEY|keys]...",
             help="An experiment, data set, recipe, model or variant; a group of them; a key; or keys, for all of them.",
-            autocompletion=complete_name,
+            autocompletion=completion.complete_name,
         ),
     ] = None,
-    config_dir: Annotated[Path | None, Option(help="Folder with your own YAML files: data/, recipe/, ...")] = None,
+    config_dir: ConfigDir = None,
     markdown: Annotated[bool, Option("--markdown", help="Print the keys as a table of Markdown.")] = False,
 ) -> None:
     """List experiments, data, recipes, models and variants; or explain one of them, or a key."""
@@ -108,15 +45,6 @@ def show(
     # All of them are looked up before any is printed: an unknown name leaves standard output empty.
     parts = [_explain(name, config_dir) for name in names or ()] or [_overview(config_dir)]
     print("\n\n".join(parts))
-
-
-def composed(kind: str, overrides: Sequence[str], config_dir: Path | None, *, swept: bool) -> str:
-    """Return the configuration of the first point: its values as YAML (job), or with where each comes from (origin)."""
-    require_choice("--cfg", kind, ("job", "origin"))
-    from resdepth.config.origin import composed_origins, composed_yaml
-
-    compose = composed_yaml if kind == "job" else composed_origins
-    return compose(overrides, config_dir, swept=swept)
 
 
 def keys_as_markdown(config_dir: Path | None = None) -> str:

@@ -4,11 +4,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Context, Exit, Option
+from typer import Context, Exit, Option
 
-from resdepth.cli.commands import probe, show
+from resdepth.cli.commands.options import ConfigDir, Overrides, Plugins, Quiet
 from resdepth.cli.signals import exit_on_signals
 from resdepth.cli.stdout import busy, warn
+from resdepth.config.checks import require_choice
 from resdepth.config.schema import RunConfig
 from resdepth.errors import ConfigError
 from resdepth.host import cores
@@ -28,10 +29,6 @@ KEYS = """Overrides use Hydra's syntax, key=value; a,b,c or range(a,b,step) swee
 
 resdepth show lists what there is to choose from; resdepth show keys explains every key."""
 
-Overrides = Annotated[
-    list[str] | None,
-    Argument(metavar="[KEY=VALUE]...", help="Hydra overrides.", autocompletion=show.complete_override),
-]
 Cfg = Annotated[
     str | None, Option("--cfg", "-c", help="Print the first run's configuration: job (YAML), or origin of each value.")
 ]
@@ -46,20 +43,20 @@ def sweep(
     dry_run: Annotated[
         bool, Option("--dry-run", help="List the runs, their state and the time they would take; train nothing.")
     ] = False,
-    quiet: Annotated[bool, Option("--quiet", "-q", help="Print only problems.")] = False,
+    quiet: Quiet = False,
     restart: Annotated[bool, Option("--restart", help="Start every run over; keep earlier results in .aside.")] = False,
-    config_dir: Annotated[Path | None, Option(help="Folder with your own YAML files: data/, recipe/, ...")] = None,
+    config_dir: ConfigDir = None,
     cfg: Cfg = None,
     jobs: Jobs = None,
     multirun: Multirun = False,
-    plugin: probe.Plugins = None,
+    plugin: Plugins = None,
 ) -> None:
     """Train a net at every point of the sweep, plain and residual unless variant= is set."""
     use_plugins(plugin or [])
     swept = context.info_name == "sweep"
     overrides = _with_options(overrides or [], jobs, is_one_run=not swept and multirun)
     if cfg is not None:
-        print(show.composed(cfg, overrides, config_dir, swept=swept), end="")
+        print(_composed(cfg, overrides, config_dir, swept=swept), end="")
         return
     with busy("Reading the configuration", quiet=quiet):
         from resdepth.cli import printing
@@ -113,6 +110,15 @@ def _with_options(overrides: list[str], jobs: str | None, *, is_one_run: bool) -
     except ConfigError as error:
         raise ConfigError("--jobs", jobs, error.remedy) from error
     return [*overrides, f"runs_per_job={jobs}"]
+
+
+def _composed(kind: str, overrides: list[str], config_dir: Path | None, *, swept: bool) -> str:
+    """Return the configuration of the first point: its values as YAML (job), or with where each comes from (origin)."""
+    require_choice("--cfg", kind, ("job", "origin"))
+    from resdepth.config.origin import composed_origins, composed_yaml
+
+    compose = composed_yaml if kind == "job" else composed_origins
+    return compose(overrides, config_dir, swept=swept)
 
 
 def _report_dry_run(plan: "Plan") -> None:

@@ -86,7 +86,7 @@ CASES = [
         NPZ + " depth=20000 model.width=1024",
         "depth=20000: with model.width=1024 and minibatches of 60 needs at least ",
     ),
-    (content(lambda good: b"not a zip file"), NPZ, NO_NPZ),
+    (content(lambda good: b"not a zip file"), NPZ, NO_NPZ.replace(" (", "; write it with numpy.savez")),
     (content(lambda good: b""), NPZ, NO_NPZ + "No data left in file); write it with numpy.savez"),
     (content(lambda good: good[:-200]), NPZ, NO_NPZ),
     (content(lambda good: good[:200] + bytes(40) + good[240:]), NPZ, NO_NPZ),
@@ -160,7 +160,11 @@ CASES = [
     (classes(a=[8, 8], b=[]), FOLDER, "data.path=b: holds no images; each class needs at least two"),
     (classes(a=[]), FOLDER, "data.path=.: has no folders of images; needs <class>/* with images, or train/"),
     (classes(a=[8, 8], b=[8, 9]), FOLDER, "data.path=.: images differ in size: "),
-    (put("a.txt"), "sweep data=npz data.path=a.txt", "data.path=a.txt: is not an .npz file of plain arrays; write it with numpy.savez"),
+    (
+        put("a.txt"),
+        "sweep data=npz data.path=a.txt",
+        "data.path=a.txt: is not an .npz file of plain arrays; write",
+    ),
 ]
 
 
