@@ -176,13 +176,16 @@ def read_state(folder: Path, config: RunConfig, *, restart: bool = False) -> Run
             raise ConfigError("name", config.name, remedy)
         return RunState.NEW
     try:
-        difference = describe_differences(read_config(folder), config)
+        there = read_config(folder)
     except RecordError:
         if not restart:
             raise
-        difference = ""
-    if difference:
-        raise ConfigError("name", config.name, f"{folder} holds another run ({difference}); choose another name=")
+        return RunState.RESTARTED
+    if difference := describe_differences(there, config):
+        problem, remedy = f"another run ({difference})", "choose another name="
+        if not describe_differences({**there, "data.name": config.data.name}, config):
+            problem, remedy = "the same run under another name of the data", f"set data.name={there['data.name']}"
+        raise ConfigError("name", config.name, f"{folder} holds {problem}; {remedy}")
     if restart:
         return RunState.RESTARTED
     outcome = read_outcome(folder)
@@ -198,8 +201,6 @@ def describe_differences(there: Mapping[str, Any], config: RunConfig) -> str:
     """Describe which keys differ from those `there`, in words; keys newer than that run had their default in it."""
     there = {**_DEFAULTS, **there}
     odd = [(k, v) for k, v in run_identity(config).items() if there[k] != v]
-    if [k for k, _ in odd] == ["data.name"]:
-        return f"data.name={there['data.name']}, not {config.data.name}: set that for the same run"
     listed = ", ".join(f"{k}={there[k]} there, {v} here" for k, v in odd[:3])
     return f"{listed} and {len(odd) - 3} more" if len(odd) > 3 else listed
 
