@@ -23,7 +23,8 @@ from resdepth.probes.selection import Selection
 from resdepth.results import environment
 from resdepth.results.files import rows
 from resdepth.results.files.atomic import PART, atomic_write_text
-from resdepth.results.run_directory import LOCK, RunLockedError, describe_differences, locked, set_aside
+from resdepth.results.files.lock import LOCK, RunLockedError, locked
+from resdepth.results.run_directory import describe_differences, set_aside
 from resdepth.sweep.plan import RunSpec
 from resdepth.sweep.processes import Ended, call_in_processes
 

@@ -9,15 +9,13 @@ The name comes from the configuration, never from the clock, so that the same co
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from resdepth.config.checks import expand_path
 from resdepth.config.keys import (
@@ -32,15 +30,15 @@ from resdepth.config.keys import (
 from resdepth.config.schema import DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError, RecordError, RunError
 from resdepth.results.files.atomic import PART, atomic_write_text
+from resdepth.results.files.lock import LOCK
 from resdepth.results.metrics import METRICS, read_columns
 from resdepth.results.outcome import OUTCOME, Outcome, read_outcome
 from resdepth.variants import VARIANTS
 
-CONFIG, FAILURE, LOCK, WEIGHTS = "config.yaml", "failure.txt", ".lock", "weights"
+CONFIG, FAILURE, WEIGHTS = "config.yaml", "failure.txt", "weights"
 ASIDE = ".aside"  # the hidden folder beside the runs that keeps those started over
 _REMEDY = "move its folder away, or start it over with --restart"
 _MAX_NAME = 120  # characters
-_LOCK_SECONDS = 0.1
 _DEFAULTS = dict(flatten(RunConfig()))
 _REQUIRED = ("depth", "variant", "seed", "data.name", "recipe.name", "recipe.lr")
 # libyaml is seven times as fast; on nested brackets it recurses until the stack overflows, which short texts cannot do.
@@ -56,10 +54,6 @@ class RunState(StrEnum):
     CONTINUED = "to be continued"
     FAILED = "failed before, to be tried again"
     RESTARTED = "to be started over"
-
-
-class RunLockedError(RunError):
-    """Another process is training this run."""
 
 
 def run_path(config: RunConfig, non_defaults: Iterable[tuple[str, Any]]) -> Path:
@@ -214,48 +208,3 @@ def set_aside(folder: Path) -> Path:
         return folder.rename(target)
     except OSError as error:
         raise RunError(f"{folder}: cannot be kept in {aside} ({error.strerror}); fix that, or move it away") from error
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock a run's directory until the block or the process ends. Raises RunLockedError where another one holds it."""
-    # Somebody who looks whether the run is being trained holds the lock for a moment.
-    lock = FileLock(folder / LOCK, timeout=_LOCK_SECONDS, poll_interval=_LOCK_SECONDS / 10)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        remedy = "wait for it, or choose another name="
-        raise RunLockedError(f"{folder}: is being trained by another process; {remedy}") from error
-    try:
-        yield
-    finally:
-        # A lock file that nobody holds does no harm; failing to remove it must not fail the run.
-        with suppress(OSError):
-            (folder / LOCK).unlink(missing_ok=True)
-        lock.release()
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a process holds the lock of a run's directory, and so is training the run."""
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        # What a dead process left is not removed: another one may be taking it over.
-        if (folder / LOCK).exists():
-            lock.acquire()
-            lock.release()
-    except Timeout:
-        return True
-    except OSError:  # a folder that this user may only read
-        return False
-    return False
-
-
-def require_unlocked(folder: Path, config: RunConfig) -> None:
-    """Raises ConfigError where another process is training this run."""
-    if not (folder / LOCK).exists():
-        return
-    try:
-        with locked(folder):
-            pass
-    except RunLockedError as error:
-        raise ConfigError("name", config.name, str(error)) from error

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from resdepth.config.checks import expand_path
 from resdepth.config.schema import PUBLISHED
 from resdepth.errors import ConfigError, RecordError
+from resdepth.results.files.lock import is_locked
 from resdepth.results.filters import Filters
 from resdepth.results.metrics import COLUMNS, METRICS
-from resdepth.results.run_directory import CONFIG, is_locked, read_config, read_run, with_defaults
+from resdepth.results.run_directory import CONFIG, read_config, read_run, with_defaults
 
 # States of a run without an outcome: a process is training it, or none is.
 RUNNING, STOPPED = "running", "stopped"

@@ -19,8 +19,9 @@ from resdepth.config.hydra_errors import one_line_errors
 from resdepth.data import sources
 from resdepth.errors import ConfigError, RecordError, ResdepthError, RunError
 from resdepth.models.plugins import Plugin, activate, active_plugins, use_plugins
+from resdepth.results.files.lock import RunLockedError, locked
 from resdepth.results.outcome import Outcome
-from resdepth.results.run_directory import RunLockedError, RunState, locked, set_aside
+from resdepth.results.run_directory import RunState, set_aside
 from resdepth.results.table import read_runs
 from resdepth.sweep.groups import Group
 from resdepth.sweep.observer import Observer

@@ -16,7 +16,7 @@ from resdepth.data.synthetic import random_dataset
 from resdepth.errors import ConfigError
 from resdepth.host import cores
 from resdepth.models.build import require_join
-from resdepth.results.run_directory import require_unlocked
+from resdepth.results.files.lock import require_unlocked
 from resdepth.sweep.compilation import compile_blocks
 from resdepth.sweep.groups import Group, make_groups
 from resdepth.sweep.plan import Plan, RunSpec

@@ -18,9 +18,10 @@ from resdepth.host import signals_deferred
 from resdepth.results import checkpoint, environment
 from resdepth.results.checkpoint import CHECKPOINT, CheckpointWriter, save_weights
 from resdepth.results.files.atomic import PART
+from resdepth.results.files.lock import RunLockedError, locked
 from resdepth.results.metrics import METRICS, EpochRecord, MetricsWriter, read_rows, write_rows
 from resdepth.results.outcome import OUTCOME, Outcome, write_outcome
-from resdepth.results.run_directory import FAILURE, WEIGHTS, RunLockedError, locked, write_config
+from resdepth.results.run_directory import FAILURE, WEIGHTS, write_config
 from resdepth.sweep.compilation import compile_blocks
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import PlannedRun, longest_first

@@ -13,7 +13,7 @@ from resdepth.probes.probe import measure
 from resdepth.probes.rows import PROBES, DecayRow, GradientRow
 from resdepth.probes.selection import Selection
 from resdepth.results.files import rows
-from resdepth.results.run_directory import locked
+from resdepth.results.files.lock import locked
 
 GRADIENTS = PROBES["gradients"]
 

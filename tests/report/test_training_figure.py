@@ -13,8 +13,8 @@ from support.runs import write_run
 from resdepth.report.figures.draw import draw
 from resdepth.report.figures.labels import change_text, spread
 from resdepth.report.figures.lines import depth_styles, grey_of
+from resdepth.results.files.lock import locked
 from resdepth.results.metrics import read_rows, write_rows
-from resdepth.results.run_directory import locked
 from resdepth.results.table import load_results
 
 PLAIN, RESIDUAL = "plain", "residual"

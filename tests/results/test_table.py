@@ -7,7 +7,7 @@ from support.runs import write_run
 import resdepth
 from resdepth.errors import ConfigError
 from resdepth.report.comparison import comparisons
-from resdepth.results.run_directory import locked
+from resdepth.results.files.lock import locked
 from resdepth.results.table import load_results, read_results
 
 

@@ -7,7 +7,7 @@ import torch
 from support.cuda import FakeCuda
 from support.runs import Order, all_rows, execute_here, sweep_rows
 
-from resdepth.results.run_directory import locked
+from resdepth.results.files.lock import locked
 from resdepth.sweep import run as run_module
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan

@@ -13,7 +13,7 @@ from support.platforms import linux
 from support.processes import WORDS, children_of, is_running, start, wait_for_rows
 from support.runs import TINY, all_rows
 
-from resdepth.results.run_directory import locked
+from resdepth.results.files.lock import locked
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("exclusive")]
 KILLS = int(os.environ.get("RESDEPTH_KILLS", "3"))
