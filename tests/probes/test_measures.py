@@ -11,8 +11,7 @@ from support.probes import SHORT, data_of, probed
 
 from resdepth.data.seeding import INITIALISATION, generator
 from resdepth.models.build import initialise_net
-from resdepth.probes import insertion
-from resdepth.probes.measures import decay, gradients, grow, identity, learn_identity
+from resdepth.probes.measures import decay, gradients, grow, identity, insertion, learn_identity
 from resdepth.probes.nets import sample
 from resdepth.results.checkpoint import save_weights, weights_path
 from resdepth.training import trainer
