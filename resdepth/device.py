@@ -20,6 +20,9 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 # With more threads than these, oneDNN stops and starts some at every step; a new one would share the first one's core.
 _MOST_PINNED = 8
 
+# Confines each of so many threads to the cores given for its number.
+_Team = Callable[[int, Callable[[int], set[int]]], None]
+
 
 def resolve(name: str) -> torch.device:
     """Return the torch device; `auto` is cuda if available, else cpu. Raises ConfigError if there is no such device."""
@@ -72,17 +75,17 @@ def free_memory(device: torch.device) -> int:
 
 
 @contextmanager
-def threads(count: int | None, *, pinned: bool = True) -> Iterator[None]:
+def threads(count: int | None, *, pinned: bool) -> Iterator[None]:
     """Set torch's number of CPU threads inside the `with` block; None leaves it unchanged.
 
-    Threads that take every core of this machine are each pinned to one of them. OpenMP's threads spin where they wait
+    Threads that take every core of this machine are each `pinned` to one of them. OpenMP's threads spin where they wait
     for each other; if another process keeps one core busy, the system may run two of them in turn on the other core,
     and a step takes up to a hundred times as long. `resdepth bench --busy` measures it.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     used, allowed = torch.get_num_threads(), _allowed_cores()
-    team = _openmp_team() if pinned and 1 < used == len(allowed) <= _MOST_PINNED else None
+    team = _team_of_all_cores(used) if pinned else None
     try:
         if team is not None:
             team(used, lambda number: {allowed[number]})
@@ -93,13 +96,23 @@ def threads(count: int | None, *, pinned: bool = True) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def can_pin(count: int | None) -> bool:
+    """Whether `threads` pins so many threads, None for torch's own number."""
+    return _team_of_all_cores(count or torch.get_num_threads()) is not None
+
+
+def _team_of_all_cores(count: int) -> "_Team | None":
+    """Return what confines so many OpenMP threads to cores, if they take every core of this machine; else None."""
+    return _openmp_team() if 1 < count == len(_allowed_cores()) <= _MOST_PINNED else None
+
+
 def _allowed_cores() -> list[int]:
     """Return the numbers of the cores that this thread may use, if it may use all that this process may; else none."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return allowed if len(allowed) == cores() else []
 
 
-def _openmp_team() -> Callable[[int, Callable[[int], set[int]]], None] | None:
+def _openmp_team() -> "_Team | None":
     """Return what confines each of so many OpenMP threads of this thread to the cores given for its number.
 
     None where torch does not use GCC's OpenMP, whose entry point of a parallel region is called here.

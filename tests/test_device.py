@@ -55,7 +55,7 @@ def found():
 @TWO_CORES
 def test_threads_that_take_every_core_are_pinned_to_one_each_and_freed_in_the_end():
     code = """
-with device.threads(len(allowed)):
+with device.threads(len(allowed), pinned=True):
     print(found() == [[core] for core in sorted(allowed)])
 print(found() == [sorted(allowed)] * len(allowed))
 """
@@ -63,9 +63,19 @@ print(found() == [sorted(allowed)] * len(allowed))
 
 
 @TWO_CORES
+def test_threads_can_be_pinned_where_they_take_every_core():
+    code = "print(*map(device.can_pin, (None, len(allowed), 1, len(allowed) + 1)))"
+    assert in_process(code) == ["True", "True", "False", "False"]
+
+
+@TWO_CORES
 @pytest.mark.parametrize(
     ("arguments", "threads"),
-    [("1", "1"), ("len(allowed), pinned=False", "len(allowed)"), ("len(allowed) + 1", "len(allowed) + 1")],
+    [
+        ("1, pinned=True", "1"),
+        ("len(allowed), pinned=False", "len(allowed)"),
+        ("len(allowed) + 1, pinned=True", "len(allowed) + 1"),
+    ],
 )
 def test_threads_are_not_pinned_where_a_core_is_free_or_they_share_one_or_are_told_not_to(arguments, threads):
     code = f"""
@@ -78,7 +88,7 @@ with device.threads({arguments}):
 def test_without_gccs_openmp_threads_are_set_and_not_pinned(monkeypatch):
     monkeypatch.setattr(device, "_openmp_team", lambda: None)
     before = torch.get_num_threads()
-    with device.threads(2):
+    with device.threads(2, pinned=True):
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == before
 
@@ -89,7 +99,7 @@ def test_of_many_threads_none_is_pinned(count, is_pinned, monkeypatch):
     confined = []
     monkeypatch.setattr(device, "_allowed_cores", lambda: list(range(count)))
     monkeypatch.setattr(device, "_openmp_team", lambda: lambda used, cores_of: confined.append((used, cores_of(3))))
-    with device.threads(count):
+    with device.threads(count, pinned=True):
         assert confined == [(count, {3})] * is_pinned
     assert confined[1:] == [(count, set(range(count)))] * is_pinned
 
@@ -110,7 +120,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from resdepth.config.schema import RunConfig
 from resdepth.results.checkpoint import CheckpointWriter
-with device.threads(len(allowed)):
+with device.threads(len(allowed), pinned=True):
     with ThreadPoolExecutor() as pool:
         print(len(pool.submit(os.sched_getaffinity, 0).result()) == 1)
     with CheckpointWriter(Path("checkpoint.pt"), RunConfig(), lambda: None) as checkpoints:

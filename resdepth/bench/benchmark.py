@@ -82,7 +82,7 @@ def bench_sweep(overrides: Sequence[str], out: Path | None, report: Report) -> P
 def bench_busy(overrides: Sequence[str], out: Path | None, report: Report) -> Path:
     """Time a training step on the idle machine and beside a process that keeps one core busy; return the folder.
 
-    Raises ConfigError where the step does not run on a CPU with several threads.
+    Raises ConfigError where the step does not run on a CPU, with threads that can be pinned.
     """
     specs = make_specs(overrides)
     for spec in specs:
@@ -90,6 +90,9 @@ def bench_busy(overrides: Sequence[str], out: Path | None, report: Report) -> Pa
             raise ConfigError("device", spec.config.device, "a busy core slows steps on a CPU; use device=cpu")
         if spec.config.threads == "1" or torch.get_num_threads() == 1:
             raise ConfigError("threads", 1, "a single thread waits for no other; measure with two or more")
+        if not devices.can_pin(spec.config.thread_count):
+            remedy = "threads are pinned where they take all of two to eight cores, on Linux; measure there"
+            raise ConfigError("threads", spec.config.threads, remedy)
     folder = _make_folder(specs, out, "busy")
     costs: list[BusyCost] = []
     for pinned, unpinned in map(measure_busy, specs):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -32,8 +33,9 @@ from resdepth.training.timing import begin_epoch, window_steps, windows
 _WINDOWS, _WARM_UP, _WINDOW_SECONDS, _MAX_SECONDS = 20, 3, 0.5, 20.0
 # What a point needs at least, and what it may take to compile a net's blocks, once.
 _LEAST_SECONDS, _COMPILE_SECONDS = 2.0, 60.0
-# Of a step beside a busy process: rounds, in each of which every state is timed once, and their time at most.
+# Of a step beside a busy process: rounds, in which every state is timed once, and seconds.
 _BUSY_ROUNDS, _BUSY_SECONDS, _START_SECONDS = 3, 1.5, 0.2
+_BUSY_LOOP = "import os, sys\nwhile os.getppid() == int(sys.argv[1]):\n  for _ in range(10**6): pass"
 # Order of measurement, by engine (`main`: that of a sweep) and number of runs at once. What is not in it comes last.
 _ORDER = ("main, least", BASELINE, "main, most", "compiled, least", "compiled, most", "switch", "other, least", "rest")
 # Keys without effect on the usual loop: nets that differ only in these share one measurement.
@@ -141,9 +143,8 @@ def _time_point(point: Point, most_seconds: float) -> _Timing:
                 parts = list(pool.map(_time, [spec] * count, [1] * count, [device] * count, [most_seconds] * count))
             seconds = [sum(each) / count / count for each in zip(*(part.seconds for part in parts), strict=False)]
             return _Timing(seconds, 1, sum(p.peak_bytes for p in parts), max(p.first_seconds for p in parts))
-        with devices.threads(
-            spec.config.thread_count, pinned=device.type == "cpu" and spec.config.engine != "compiled"
-        ):
+        is_pinned = device.type == "cpu" and spec.config.engine != "compiled"
+        with devices.threads(spec.config.thread_count, pinned=is_pinned):
             return _time(spec, count, device, most_seconds)
     except (RuntimeError, MemoryError) as error:  # mostly out of memory; the other points can still be measured
         return _Timing(note=(str(error).splitlines() or [type(error).__name__])[0][:200])
@@ -172,8 +173,7 @@ def _time(spec: RunSpec, count: int, device: torch.device, most_seconds: float) 
         times: list[float] = []
         for seconds in windows(trainers, window):
             times.append(seconds)
-            is_over = time.perf_counter() - started >= most_seconds
-            if len(times) == _WARM_UP + _WINDOWS or (is_over and len(times) > 1):
+            if len(times) == _WARM_UP + _WINDOWS or (len(times) > 1 and time.perf_counter() - started >= most_seconds):
                 break
     return _Timing(times[min(_WARM_UP, len(times) - 1) :], window, memory.bytes, first)
 
@@ -190,8 +190,7 @@ def measure_busy(spec: RunSpec) -> tuple[BusyCost, BusyCost]:
     with timed_trainers(spec, 1, data) as trainers:
         for _ in range(_BUSY_ROUNDS):
             for (is_busy, is_pinned), seconds in times.items():
-                command = [sys.executable, "-c", "while True: pass" if is_busy else ""]
-                with _running(command), devices.threads(count, pinned=is_pinned):
+                with _rival(is_busy=is_busy), devices.threads(count, pinned=is_pinned):
                     time.sleep(_START_SECONDS)
                     threads, started = torch.get_num_threads(), time.perf_counter()
                     steps = windows(trainers, 1)
@@ -202,9 +201,10 @@ def measure_busy(spec: RunSpec) -> tuple[BusyCost, BusyCost]:
 
 
 @contextmanager
-def _running(command: Sequence[str]) -> Iterator[None]:
-    """Run a process until the `with` block ends, however that is left."""
-    with subprocess.Popen(command) as process:
+def _rival(*, is_busy: bool) -> Iterator[None]:
+    """Run a process, busy or not, until the `with` block or this program ends; Ctrl-C does not reach it."""
+    command = [sys.executable, "-c", _BUSY_LOOP if is_busy else "", str(os.getpid())]
+    with subprocess.Popen(command, start_new_session=True) as process:
         try:
             yield
         finally:

@@ -180,7 +180,8 @@ def print_results(plan: "Plan", track: Track = iter) -> list[str]:
     }
     _print_table(columns)
     _print_verdicts(rows)
-    console().print(f"To draw the figures: resdepth plot {shlex.join(map(str, plan.folders))}")
+    commands = (shlex.join(["resdepth", "plot", str(folder)]) for folder in plan.folders)
+    console().print(f"To draw the figures: {' && '.join(commands)}")
     return problems
 
 

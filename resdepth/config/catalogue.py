@@ -37,17 +37,21 @@ def config_folder() -> Path:
     raise ConfigError("configs", here, "the installation lacks its YAML files; install resdepth again")
 
 
-def require_config_dir(config_dir: Path | None) -> None:
-    """Raises ConfigError for a folder of the user's own YAML files that cannot be used."""
-    if config_dir is not None and not expand_path("--config-dir", str(config_dir)).is_dir():
+def user_folder(config_dir: Path | None) -> Path | None:
+    """Return the folder of the user's own YAML files, `~` expanded. Raises ConfigError for one that cannot be used."""
+    if config_dir is None:
+        return None
+    folder = expand_path("--config-dir", str(config_dir))
+    if not folder.is_dir():
         raise ConfigError("--config-dir", config_dir, "is not a folder; name one that holds data/, recipe/, ...")
-    if config_dir is not None and (config_dir / "config.yaml").exists():
+    if (folder / "config.yaml").exists():
         raise ConfigError("--config-dir", config_dir, "contains a config.yaml, the program's own; rename or remove it")
+    return folder
 
 
 def option_files(group: str, config_dir: Path | None = None) -> dict[str, Path]:
     """Return the files of a group's options by name, sorted; a file of the user's replaces one of the same name."""
-    folders = [config_folder(), *([config_dir] if config_dir else [])]
+    folders = [config_folder(), *([expand_path("--config-dir", str(config_dir))] if config_dir else [])]
     found = {file.stem: file for folder in folders for file in (folder / group).glob("*.yaml")}
     return dict(sorted(found.items()))
 

@@ -23,14 +23,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from resdepth.config.catalogue import config_folder, require_config_dir
+from resdepth.config.catalogue import config_folder, user_folder
 from resdepth.config.hydra_errors import one_line_errors, unknown_key
-from resdepth.config.keys import flatten, identity, known_keys
+from resdepth.config.keys import LENGTHS, flatten, identity, known_keys
 from resdepth.config.overrides import name_of_data, normalise_override, parse, require_bounded_axes, require_values
 from resdepth.config.schema import GROUPS, USER_SOURCES, DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError
 
-_LENGTHS = {"recipe.epochs": "recipe.iterations", "recipe.iterations": "recipe.epochs"}
 # Keys that a run's directory names anyway, or that follow from a group's option.
 _NAMED = ("depth", "variant", "plugin", "seed", "data.name", "model.name", "recipe.name")
 _PARTS: dict[str, Callable[..., Any]] = {"data": DataConfig, "model": ModelConfig, "recipe": RecipeConfig}
@@ -98,13 +97,13 @@ def initialized_hydra(config_dir: Path | None) -> Iterator[ConfigLoader]:
 
     Raises ConfigError for a folder that cannot be used.
     """
-    require_config_dir(config_dir)
+    folder = user_folder(config_dir)
     ConfigStore.instance().store("schema", RunConfig)
     with initialize_config_dir(str(config_folder()), job_name="resdepth", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        if config_dir is not None:
+        if folder is not None:
             # First in the search path, so that a user's file replaces one of the same name.
-            loader.get_search_path().prepend("resdepth --config-dir", f"file://{config_dir.resolve()}", "main")
+            loader.get_search_path().prepend("resdepth --config-dir", f"file://{folder.resolve()}", "main")
             loader.repository.initialize_sources(loader.get_search_path())  # type: ignore[attr-defined]
         yield loader
 
@@ -163,7 +162,7 @@ class _Composer:
         is_own = base.choices["data"] in USER_SOURCES or "data.source" in given
         if is_own and not base.names_data and "data.name" not in given and (name := name_of_data(given)):
             overrides.append(self._parse(f"data.name='{name}'"))
-        for length, other in _LENGTHS.items():
+        for length, other in LENGTHS.items():
             # `recipe.epochs=1` replaces the recipe's iterations.
             if length in given and other not in given and given[length].value() is not None:
                 overrides.append(self._parse(f"{other}=null"))
@@ -173,7 +172,7 @@ class _Composer:
         found = [(group, base.choices[group]) for group in _PARTS if base.choices[group] != implied[group]]
         found += [(key, value) for key, value in here.items() if value != defaults[key]]
         # Of epochs and iterations one is null because the other is set. The folder's name may be the data's.
-        skipped = {*_NAMED, *(length for length in _LENGTHS if here[length] is None)}
+        skipped = {*_NAMED, *(length for length in LENGTHS if here[length] is None)}
         if config.name == config.data.name:
             skipped.add("data")
         return Point(config, tuple(pair for pair in found if pair[0] not in skipped))

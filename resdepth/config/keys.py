@@ -22,6 +22,8 @@ COMPUTED_KEYS = DERIVED_KEYS | {"data.fingerprint"}
 SHORTCUT_KEYS = ("model.shortcut", "model.zero_init_residual")
 # The hash of the file that defines a user's own variant, which built-in ones lack.
 PLUGIN_KEY = "plugin"
+# The two keys of a run's length, of which one is set: setting it unsets the other.
+LENGTHS = {"recipe.epochs": "recipe.iterations", "recipe.iterations": "recipe.epochs"}
 # Keys of the other architectures.
 FOREIGN_KEYS = {"conv": ("model.widths",), "dense": ("model.width", "model.downsample")}
 

@@ -9,10 +9,8 @@ import yaml
 
 from resdepth.config.catalogue import default_sweep, lineage
 from resdepth.config.compose import FirstPoint, first_point
-from resdepth.config.keys import flatten, written
+from resdepth.config.keys import LENGTHS, flatten, written
 from resdepth.config.schema import GROUPS
-
-_LENGTHS = {"recipe.epochs": "recipe.iterations", "recipe.iterations": "recipe.epochs"}
 
 
 class Value(NamedTuple):
@@ -60,7 +58,7 @@ def _origins(point: FirstPoint, config_dir: Path | None) -> dict[str, str]:
     for key in point.axes:
         owner = next((f"experiment/{o.file.name}" for o in experiment if key in o.axes), "config.yaml")
         origins[key] = f"axis of {owner}"
-    for length, other in _LENGTHS.items():
+    for length, other in LENGTHS.items():
         if length in point.given | point.axes and other not in point.given:
             origins[other] = f"{length} is set"
     if point.config.data.name != point.choices["data"] and origins["data.name"].startswith("data="):

@@ -7,12 +7,12 @@ from pathlib import Path
 from resdepth import device as devices
 from resdepth.config.checks import expand_path
 from resdepth.config.schema import RunConfig
-from resdepth.errors import ConfigError
-from resdepth.probes.selection import kept_weights, left_out, run_folders
+from resdepth.errors import ConfigError, ResdepthError
+from resdepth.probes.selection import kept_weights, left_out
 from resdepth.probes.trained import choose_data, device_data, has_diverged, load_trained, missing_weights
 from resdepth.results import checkpoint
 from resdepth.results.files.evaluations import EvaluationRow, add_evaluation, read_evaluations
-from resdepth.results.run_directory import load_config
+from resdepth.results.run_directory import load_config, run_folders
 from resdepth.training.cuda import Stream
 from resdepth.training.engine import choose_memory_format
 from resdepth.training.evaluation import Evaluation
@@ -28,18 +28,29 @@ class Evaluated:
 
 
 def select_runs(root: Path) -> tuple[list[tuple[Path, RunConfig]], list[str]]:
-    """Return the runs at or below a folder that have weights, and lines on those without. Raises ConfigError."""
+    """Return the runs at or below a folder that have weights, and lines on the others.
+
+    Raises ConfigError or RecordError where there is none.
+    """
     folders = sorted(run_folders(expand_path("results", str(root))), key=lambda folder: folder.parts)
-    runs = [(folder, load_config(folder)) for folder in folders]
+    runs: list[tuple[Path, RunConfig]] = []
+    unread: list[str] = []
+    for folder in folders:
+        try:
+            runs.append((folder, load_config(folder)))
+        except ResdepthError as error:
+            if len(folders) == 1:
+                raise
+            unread.append(str(error))
     if not runs:
         remedy = "contains no runs; name a run's folder, or a folder of runs, such as results/digits"
-        raise ConfigError("results", root, remedy)
+        raise ConfigError("results", root, "; ".join(unread) or remedy)
     trained = [(f, c) for f, c in runs if kept_weights(f) or (f / checkpoint.CHECKPOINT).exists()]
     lacking = {f: c for f, c in runs if (f, c) not in trained}
     if len(runs) == len(lacking) == 1:
         raise ConfigError("results", runs[0][0], missing_weights(*runs[0]))
-    diverged = {f for f in lacking if has_diverged(f)}
-    problems = [f"{folder}: {missing_weights(folder, lacking[folder])}" for folder in lacking if folder in diverged]
+    diverged = {f: c for f, c in lacking.items() if has_diverged(f)}
+    problems = [*unread, *(f"{folder}: {missing_weights(folder, config)}" for folder, config in diverged.items())]
     problems += left_out({f: c for f, c in lacking.items() if f not in diverged}, "last")
     if not trained:
         raise ConfigError("results", root, problems[-1].partition(": ")[2])

@@ -190,7 +190,7 @@ def _results(
 
 def _threads(nets: Sequence[ProbedNet]) -> AbstractContextManager[None]:
     """Return a context with one thread on a CPU: the numbers do not depend on how many nets are left to measure."""
-    return devices.threads(1 if devices.resolve(nets[0].config.device).type == "cpu" else None)
+    return devices.threads(1 if devices.resolve(nets[0].config.device).type == "cpu" else None, pinned=False)
 
 
 def _measure_batch(

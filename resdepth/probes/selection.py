@@ -1,7 +1,7 @@
 """Which nets a probe measures: those trained in a folder of results, or those of overrides at initialisation."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from resdepth.models.plugins import plugin_paths
 from resdepth.probes.nets import ProbedNet
 from resdepth.probes.rows import Probe
 from resdepth.results.outcome import read_outcome
-from resdepth.results.run_directory import CONFIG, WEIGHTS, load_config
+from resdepth.results.run_directory import WEIGHTS, load_config, run_folders
 from resdepth.sweep.plan import make_plan
 
 # Keys that follow from the options of the groups.
@@ -134,14 +134,6 @@ def _epochs(probe: Probe, kept: Sequence[int], every: int, epoch: int | None) ->
     if epoch is not None:
         return [epoch]
     return [max(kept)] if probe.needs_weights else [0, *(e for e in kept if e == max(kept) or e % every == 0)]
-
-
-def run_folders(root: Path) -> Iterator[Path]:
-    """Yield the runs at or below a folder, without hidden and published ones."""
-    for file in root.rglob(CONFIG):
-        below = file.relative_to(root).parts[:-1]
-        if PUBLISHED not in below and not any(part.startswith(".") for part in below):
-            yield file.parent
 
 
 def kept_weights(folder: Path) -> dict[int, Path]:

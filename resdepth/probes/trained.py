@@ -144,13 +144,15 @@ def choose_data(
     """Return the data set that `data=` and `data.KEY` ask for, by default the run's own. Raises ConfigError, DataError.
 
     The statistics are of the run's own data, which must be found; a user's own are, where their name in config.yaml or
-    `data.path` leads to.
+    `data.path` leads to, or beside that.
     """
     if not overrides:
         own = _find_own(own, own)
         return Target(own, own, normalise)
     data = _compose(own, overrides, config_dir)
     data = replace(data, fingerprint=sources.fingerprint(data))
+    if data.fingerprint and data.fingerprint == own.fingerprint:
+        data = replace(data, name=own.name)
     own = _find_own(replace(own, root=data.root, download=data.download), data)
     there, here = sources.shape(own), sources.shape(data)
     if (there.image, there.classes) != (here.image, here.classes):
@@ -169,7 +171,8 @@ def _compose(own: DataConfig, overrides: Sequence[str], config_dir: str | Path |
     base = []
     if "data" not in keys:
         values = {f"data.{key}": value for key, value in flatten(own) if key != "source" and value is not None}
-        skipped = {*keys, *COMPUTED_KEYS}
+        # Other data are named by their own file.
+        skipped = {*keys, *COMPUTED_KEYS, *(["data.name"] if "data.path" in keys else [])}
         base = [f"data={own.source}", *(f"{k}={as_override(v)}" for k, v in values.items() if k not in skipped)]
     # Any recipe: data of a user's own may have none.
     folder = None if config_dir is None else Path(config_dir)
@@ -183,12 +186,13 @@ def _find_own(own: DataConfig, data: DataConfig) -> DataConfig:
     """Return the run's own data set at the path where its content is. Raises DataError where it is at none."""
     if own.source not in USER_SOURCES:
         return own
-    for path in dict.fromkeys([data.path if data.source == own.source else own.path, own.path]):
+    beside = Path(data.path or "").parent / Path(own.path or "").name
+    for path in dict.fromkeys([data.path if data.source == own.source else own.path, own.path, str(beside)]):
         found = replace(own, path=path)
         with suppress(DataError):
             if sources.fingerprint(replace(found, fingerprint="")) == own.fingerprint:
                 return found
-    remedy = "run this in its folder" if data.source != own.source else "name it with data.path="
+    remedy = "name them with data.path=" if data == own else "run this in their folder"
     raise DataError("data.path", own.path, f"the data that the net was trained on are not there; {remedy}")
 
 

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from resdepth.report.figures.draw import METRICS, draw
 from resdepth.report.style import FORMATS, is_marked, save_figure
 from resdepth.results.filters import Filters
 from resdepth.results.run_directory import safe_name
-from resdepth.results.table import Track, experiment_folder, read_selected
+from resdepth.results.table import Track, distinct, experiment_folder, read_selected
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def plot(request: PlotRequest, track: Track = iter) -> PlotResult:
     Several folders are drawn as one experiment, into `figures/` in the folder that contains them. `track` wraps the
     runs' folders while they are read. Raises ConfigError if there is nothing to draw or a figure cannot be written.
     """
+    request = replace(request, roots=distinct(request.roots))
     if request.out is not None and not request.out.is_dir() and request.out.suffix[1:] in FORMATS:
         raise ConfigError("--out", request.out, "is the name of a file; name a folder, and the type with --format")
     table, problems = read_selected(request.roots, request.filters, track)
@@ -92,7 +93,10 @@ def _folder(request: PlotRequest, experiment: str) -> Path:
 
 
 def _remove_stale(request: PlotRequest, experiment: str, folder: Path, files: Iterable[Path]) -> list[Path]:
-    """Remove the figures that an earlier request of this kind drew and this one did not; return them."""
+    """Remove the figures that an earlier request of this kind drew and this one did not, by name; return them.
+
+    Files of other types of a figure that was drawn stay.
+    """
     current = {file.stem for file in files}
     others = [file for file in sorted(folder.iterdir()) if file.stem not in current]
     kinds = (True, False)

@@ -56,6 +56,7 @@ class CheckpointWriter:
         self._path, self._config, self._sync, self._as_current = path, config, sync, as_current
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint", initializer=use_all_cores)
         self._writing: Future[None] | None = None
+        self._copies: dict[str, Tensor] = {}
         self._kept: dict[str, Any] = {}
         self._is_kept_saved = True
         self._started = self._saved = time.monotonic()
@@ -74,12 +75,17 @@ class CheckpointWriter:
         cheap = max(self._cost / _MOST_COST, (now - self._started) * _MOST_LOSS)
         return now - self._saved >= min(self._config.checkpoint_seconds, cheap)
 
+    def reserve(self, state: dict[str, Any]) -> None:
+        """Allocate the copies before training: a run that has started needs no more memory later."""
+        self._copies = {name: torch.empty_like(tensor) for name, tensor in state["tensors"].items()}
+
     def keep(self, state: dict[str, Any]) -> None:
         """Copy the state: training goes on to change its tensors in place."""
-        buffers = self._kept.get("tensors") or {n: torch.empty_like(t) for n, t in state["tensors"].items()}
+        if not self._copies:
+            self.reserve(state)
         for name, tensor in state["tensors"].items():
-            buffers[name].copy_(tensor.detach())
-        self._kept, self._is_kept_saved = {**state, "tensors": buffers}, False
+            self._copies[name].copy_(tensor.detach())
+        self._kept, self._is_kept_saved = {**state, "tensors": self._copies}, False
 
     def save(self) -> None:
         """Copy the state that was kept to host memory and write it in the thread. Waits for the one before it."""

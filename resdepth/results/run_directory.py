@@ -9,7 +9,7 @@ The name comes from the configuration, never from the clock, so that the same co
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path, PurePath
@@ -27,7 +27,7 @@ from resdepth.config.keys import (
     run_identity,
     unused_keys,
 )
-from resdepth.config.schema import DataConfig, ModelConfig, RecipeConfig, RunConfig
+from resdepth.config.schema import PUBLISHED, DataConfig, ModelConfig, RecipeConfig, RunConfig
 from resdepth.errors import ConfigError, RecordError, RunError
 from resdepth.results.files.atomic import PART, atomic_write_text
 from resdepth.results.files.lock import LOCK
@@ -197,6 +197,14 @@ def describe_differences(there: Mapping[str, Any], config: RunConfig) -> str:
     odd = [(k, v) for k, v in run_identity(config).items() if there[k] != v]
     listed = ", ".join(f"{k}={there[k]} there, {v} here" for k, v in odd[:3])
     return f"{listed} and {len(odd) - 3} more" if len(odd) > 3 else listed
+
+
+def run_folders(root: Path, file: str = CONFIG) -> Iterator[Path]:
+    """Yield the runs at or below a folder that have this file, without hidden and published ones."""
+    for found in root.rglob(file):
+        below = found.relative_to(root).parts[:-1]
+        if PUBLISHED not in below and not any(part.startswith(".") for part in below):
+            yield found.parent
 
 
 def set_aside(folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from resdepth.config.checks import expand_path
-from resdepth.config.schema import PUBLISHED
 from resdepth.errors import ConfigError, RecordError
 from resdepth.results.files.lock import is_locked
 from resdepth.results.filters import Filters
 from resdepth.results.metrics import COLUMNS, METRICS
-from resdepth.results.run_directory import CONFIG, read_config, read_run, with_defaults
+from resdepth.results.run_directory import read_config, read_run, run_folders, with_defaults
 
 # States of a run without an outcome: a process is training it, or none is.
 RUNNING, STOPPED = "running", "stopped"
@@ -47,35 +46,45 @@ def read_results(root: Path, track: Track = iter) -> tuple[pd.DataFrame, list[st
         raise ConfigError("results", root, "is not a folder; name one that holds runs, such as results/")
     if not os.access(expand_path("results", str(root)), os.R_OK | os.X_OK):
         raise ConfigError("results", root, "cannot be read (Permission denied); change its permissions")
-    return read_runs(sorted(_run_folders(root), key=lambda folder: folder.parts), root, track)
+    return read_runs(sorted(run_folders(root, METRICS), key=lambda folder: folder.parts), root, track)
 
 
 def read_selected(roots: Sequence[Path], filters: Filters, track: Track = iter) -> tuple[pd.DataFrame, list[str]]:
     """Return the table of the runs below these folders that the filters keep, and a line for each unreadable file.
 
-    Several folders are one experiment, "a+b". Where two of them hold the same run, a column `folder` tells them apart.
-    Raises ConfigError for a folder without results, and where no run is kept.
+    Several folders are one experiment, "a+b". Where a run is in several of them, or in several experiments of one, a
+    column `folder` tells them apart. Raises ConfigError for a folder without results, and where no run is kept.
     """
     parts = []
     problems: list[str] = []
-    names = _names({expand_path("results", str(root)).resolve(): root for root in roots})
+    names = _names(distinct(roots))
     for root, name in names.items():
         table, unread = read_results(root, track)
         require_rows(table, root, unread)
-        parts.append(table.assign(folder=name))
+        is_one = table.experiment.nunique() == 1
+        parts.append(table.assign(folder=name if is_one else name + "/" + table.experiment))
         problems += unread
     table = filters.apply(pd.concat(parts, ignore_index=True))
-    is_repeated = table.drop_duplicates(["folder", "experiment", "run"]).duplicated("run").any()
+    is_repeated = table.drop_duplicates(["folder", "run"]).duplicated("run").any()
     if len(parts) > 1:
         table["run"] = table["folder"] + "/" + table["experiment"] + "/" + table["run"]
         table["experiment"] = "+".join(names.values())
     return table if len(parts) > 1 and is_repeated else table.drop(columns="folder"), problems
 
 
-def _names(roots: Mapping[Path, Path]) -> dict[Path, str]:
-    """Return a name for each folder, given by its resolved path: the last part of it, or as many as tell them apart."""
-    for count in range(1, max(len(path.parts) for path in roots) + 1):
-        names = {root: "/".join(path.parts[-count:]).lstrip("/") for path, root in roots.items()}
+def distinct(roots: Sequence[Path]) -> list[Path]:
+    """Return the folders without those that are another one by another path. Raises ConfigError for a bad path."""
+    found: dict[Path, Path] = {}
+    for root in roots:
+        found.setdefault(expand_path("results", str(root)).resolve(), root)
+    return list(found.values())
+
+
+def _names(roots: Sequence[Path]) -> dict[Path, str]:
+    """Return a name for each folder: the last part of its path, or as many parts as tell it from the others."""
+    paths = {root: expand_path("results", str(root)).resolve() for root in roots}
+    for count in range(1, max(len(path.parts) for path in paths.values()) + 1):
+        names = {root: "/".join(path.parts[-count:]).lstrip("/") for root, path in paths.items()}
         if len(set(names.values())) == len(names):
             break
     return names
@@ -96,7 +105,7 @@ def require_rows(table: pd.DataFrame, root: Path, problems: list[str]) -> None:
     """Raises ConfigError for an empty table, with the files that could not be read, if that is why."""
     if table.empty:
         problem = "contains no results yet; make some with resdepth sweep depth=20,56,110"
-        if any(_run_folders(root, CONFIG)):
+        if any(run_folders(root)):
             problem = "its runs have no results yet; look again after their first epoch"
         if problems:
             problem = f"contains no results that can be read ({'; '.join(problems)})"
@@ -106,13 +115,6 @@ def require_rows(table: pd.DataFrame, root: Path, problems: list[str]) -> None:
 def experiment_folder(root: Path, experiment: str) -> Path:
     """Return the folder of an experiment in `load_results(root)`: below root, or root itself."""
     return root / experiment if (root / experiment).is_dir() else root
-
-
-def _run_folders(root: Path, name: str = METRICS) -> Iterator[Path]:
-    for file in root.rglob(name):
-        below = file.relative_to(root).parts[:-1]
-        if PUBLISHED not in below and not any(part.startswith(".") for part in below):
-            yield file.parent
 
 
 def _read_run(folder: Path, root: Path | None) -> _Run:

@@ -107,7 +107,7 @@ def _compile(number: int, config: RunConfig, shape: Shape, share: int, threads: 
     # Each process would start as many compilers as there are cores.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(share))
     with (
-        devices.threads(threads),
+        devices.threads(threads, pinned=False),  # the compilers that it starts would all inherit one core
         Path(os.devnull).open("w") as nowhere,
         contextlib.redirect_stderr(nowhere),
         contextlib.suppress(Exception),  # the training process compiles what is missing, and reports why it cannot

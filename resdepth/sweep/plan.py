@@ -57,11 +57,12 @@ class RunSpec:
 
     @property
     def own_memory_bytes(self) -> int:
-        """Memory that training needs on its device, roughly, of its own: step and evaluation, bytes."""
+        """Memory that training needs on its device, roughly, of its own, bytes: step, evaluation, a copy to save."""
         s = self.shape
         # Of a batch of 1,000 images, three outputs of the stage with the largest at a time.
         evaluation_bytes = 3 * 4 * min(1000, s.train_images) * max(stage_outputs(self.config.model, s.image))
-        return round(1.25 * self.min_memory_bytes) + evaluation_bytes
+        copied_bytes = 2 * 4 * self.parameters  # weights and momenta
+        return round(1.25 * self.min_memory_bytes) + evaluation_bytes + copied_bytes
 
     @property
     def process_memory_bytes(self) -> int:

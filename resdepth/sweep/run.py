@@ -126,6 +126,8 @@ def _recorded_epochs(
         MetricsWriter(folder / METRICS) as metrics,
         CheckpointWriter(folder / CHECKPOINT, config, metrics.sync, trainer.stream.as_current) as checkpoints,
     ):
+        with trainer.stream.as_current():
+            checkpoints.reserve(trainer.state_dict())
         for event in trainer.steps(partial(observer.on_step, run)):
             if isinstance(event, EpochRecord):
                 # Row and state belong together. The row first: a checkpoint must never be ahead of its rows.

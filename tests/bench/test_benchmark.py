@@ -1,13 +1,17 @@
 """The bench: its rows, what it keeps and refuses."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import fields
 
 import pandas as pd
 import pytest
 import torch
 from support.commands import command
+from support.platforms import posix
 
 from resdepth import device
 from resdepth.bench import measure
@@ -74,16 +78,40 @@ def test_a_step_is_timed_beside_a_busy_process_with_pinned_threads_and_without(t
         return process
 
     monkeypatch.setattr(measure.subprocess, "Popen", listen)
-    with device.threads(2):
+    monkeypatch.setattr(device, "can_pin", lambda _: True)
+    with device.threads(2, pinned=False):
         folder = bench_busy(TINY_STEP, tmp_path / "b", print)
     table = pd.read_csv(folder / "busy.csv")
     assert list(table) == [f.name for f in fields(BusyCost)]
     assert list(table.pinned) == [True, False]
     assert (table.threads == 2).all()
     assert (table[["steps", "idle_ms", "busy_ms"]] > 0).all(axis=None)
-    assert [rival.args[2] for rival in rivals] == ["while True: pass"] * 2 + [""] * 2
+    assert [rival.args[2] for rival in rivals] == [measure._BUSY_LOOP] * 2 + [""] * 2
     assert all(rival.poll() is not None for rival in rivals)
     assert "digits, plain-8, 2 threads: " in capsys.readouterr().out
+
+
+def test_threads_that_cannot_be_pinned_are_not_said_to_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "can_pin", lambda _: False)
+    with (
+        device.threads(2, pinned=False),
+        pytest.raises(ConfigError, match="threads=auto: threads are pinned where they take all of two to eight cores"),
+    ):
+        bench_busy(TINY_STEP, tmp_path / "b", print)
+    assert not (tmp_path / "b").exists()
+
+
+@posix
+def test_the_busy_process_ends_with_the_bench_and_is_out_of_reach_of_ctrl_c(monkeypatch):
+    rivals, start = [], measure.subprocess.Popen
+    monkeypatch.setattr(measure.subprocess, "Popen", lambda *a, **k: rivals.append(start(*a, **k)) or rivals[-1])
+    with measure._rival(is_busy=True):
+        (rival,) = rivals
+        assert os.getpgid(rival.pid) != os.getpgid(0)
+        assert rival.poll() is None
+    assert rival.poll() is not None
+    # One whose parent is no longer the bench.
+    assert subprocess.run([sys.executable, "-c", measure._BUSY_LOOP, "0"], timeout=30, check=False).returncode == 0
 
 
 def test_an_earlier_bench_is_kept_aside_and_another_folder_is_left_alone(tmp_path):

@@ -1,6 +1,7 @@
 """What is printed: durations and estimates."""
 
 import pytest
+from support.runs import TINY, train_here
 from typer.testing import CliRunner
 
 from resdepth.cli import printing
@@ -44,3 +45,12 @@ def test_a_sweep_that_the_memory_slows_down_says_so_at_its_start(monkeypatch):
 def test_a_compilation_is_announced(words, is_said, capsys, tmp_path):
     printing.announce(make_plan(["depth=8", "device=cpu", f"results={tmp_path}", *words]))
     assert ("compiled first" in capsys.readouterr().out) == is_said
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_the_figures_of_several_experiments_are_drawn_one_by_one(capsys):
+    words = ("depth=8", "variant=plain", "data.name=a,b", "results=the results", *TINY)
+    train_here(*words)
+    printing.print_results(make_plan(words))
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("To draw")]
+    assert said == "To draw the figures: resdepth plot 'the results/a' && resdepth plot 'the results/b'"

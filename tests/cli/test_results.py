@@ -11,6 +11,11 @@ from support.platforms import posix
 from support.processes import start
 from support.runs import write_run
 
+from resdepth.cli.commands import results as commands
+from resdepth.report.plots import PlotRequest
+from resdepth.results import run_directory
+from resdepth.results.files.lock import locked
+
 
 @pytest.fixture
 def results(tmp_path):
@@ -89,3 +94,59 @@ def test_ctrl_c_ends_watching(results):
     out, err = watching.communicate(timeout=30)
     assert (watching.returncode, err) == (0, "")
     assert out.endswith("runs: 3 finished, 1 stopped\n")
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """`plot --watch` of a folder, at another pace; returns the seconds it took, and when it drew."""
+    monkeypatch.setattr(commands, "_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(commands, "_QUIET_SECONDS", 0.2)
+
+    def run(folder):
+        drawn, started = [], time.monotonic()
+        monkeypatch.setattr(commands, "_draw_again", lambda *_: drawn.append(time.monotonic() - started))
+        commands._watch(PlotRequest([folder]))
+        return time.monotonic() - started, drawn
+
+    return run
+
+
+@posix
+def test_watching_goes_on_while_a_run_without_a_row_is_trained_and_ends_after_a_sweep_was_killed(results, watch):
+    """Run 2's first epoch takes longer than the time between two runs; then its process is gone, and leaves nothing."""
+    run = results / "results" / "one" / "plain-56-s0"
+    shutil.copytree(results / "results" / "one" / "plain-8-s0", run)
+    for file in ("metrics.csv", "outcome.json"):
+        (run / file).unlink()
+    lock = locked(run)
+    lock.__enter__()
+    threading.Timer(0.8, lock.__exit__, (None, None, None)).start()
+    took, drawn = watch(results / "results" / "one")
+    assert 1.0 <= took < 5
+    # Once in the beginning, and once when nothing is trained any more.
+    assert len(drawn) == 2
+    assert drawn[0] < 0.5
+    assert drawn[1] > 0.7
+
+
+@posix
+def test_a_run_that_is_moved_while_it_is_watched_ends_nothing(results, watch, monkeypatch):
+    calls, run_folders = [], run_directory.run_folders
+
+    def moved(folder):
+        calls.append(folder)
+        if len(calls) == 2:
+            raise FileNotFoundError(2, "No such file or directory", "plain-8-s0")
+        yield from run_folders(folder)
+        if len(calls) == 3:
+            yield folder / "plain-99-s0"
+
+    monkeypatch.setattr(run_directory, "run_folders", moved)
+    assert watch(results / "results" / "one")[0] >= 0.2
+    assert len(calls) > 3
+
+
+def test_a_condition_as_long_as_no_files_name_may_be_is_a_condition():
+    seeds = ",".join(map(str, range(200)))
+    _, filters = commands._parse([f"seed={seeds}"], None, None, None, None)
+    assert filters.values["seed"] == tuple(map(str, range(200)))

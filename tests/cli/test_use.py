@@ -2,6 +2,7 @@
 
 import pytest
 from support.commands import forked_command
+from support.images import write_npz
 from support.plugins import write_plugin
 from support.runs import TINY
 
@@ -41,6 +42,28 @@ def test_eval_goes_on_after_damaged_weights_and_exits_with_1(trained):
     assert "epoch-2.safetensors: is not a file of weights" in done.stderr
     assert "epoch 2, digits (data.limit=50): test error " in done.stdout
     assert forked_command("eval", plain, cwd=trained).returncode == 2
+
+
+def test_eval_goes_on_after_a_run_whose_data_are_gone_and_one_that_cannot_be_read(trained, images):
+    write_npz(trained / "mine.npz", images)
+    own = ("data=npz", "data.path=mine.npz", "recipe.epochs=1", "keep_weights=last", "name=digits")
+    assert forked_command("train", "depth=8", *own, "-q", cwd=trained).returncode == 0
+    (trained / "mine.npz").unlink()
+    done = forked_command("eval", "results", cwd=trained)
+    assert (done.returncode, done.stdout.count("epoch 2, digits: test error")) == (1, 2)
+    assert done.stderr == (
+        "resdepth: data.path=mine.npz: the data that the net was trained on are not there; name them with data.path=\n"
+    )
+    next((trained / "results" / "digits").glob("plain*")).joinpath("config.yaml").write_text("depth: [")
+    done = forked_command("eval", "results", cwd=trained)
+    assert (done.returncode, done.stdout.count("epoch 2, digits: test error")) == (1, 1)
+    assert "config.yaml: " in done.stderr.splitlines()[0]
+
+
+def test_eval_says_once_what_is_wrong_for_every_run(trained):
+    done = forked_command("eval", "results", "data.limit=3", cwd=trained)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "resdepth: data.limit=3: leaves a class without an image; use at least 10\n"
 
 
 def test_a_sweep_with_a_plugin_says_how_to_train_its_variant(tmp_path):

@@ -1,5 +1,7 @@
 """The options of the groups as their YAML files state them, without Hydra, agree with what Hydra composes."""
 
+from pathlib import Path
+
 import pytest
 
 from resdepth.config.catalogue import default_sweep, explained_keys, lineage, option_files, options
@@ -75,3 +77,13 @@ def test_options_that_build_on_each_other_end(tmp_path):
     for name, base in (("a", "b"), ("b", "a")):
         (tmp_path / "recipe" / f"{name}.yaml").write_text(f"defaults: [{base}]\n")
     assert [option.name for option in lineage("recipe", "a", tmp_path)] == ["b", "a"]
+
+
+def test_a_folder_of_ones_own_may_be_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine" / "recipe").mkdir(parents=True)
+    (tmp_path / "mine" / "recipe" / "gentle.yaml").write_text("# Gentle.\ndefaults: [short]\nlr: 0.001\n")
+    folder = Path("~/mine")
+    assert options("recipe", folder)["gentle"].comment == "Gentle."
+    (point,) = expand(["recipe=gentle"], folder, swept=False).points
+    assert point.config.recipe.lr == 0.001

@@ -191,15 +191,19 @@ def test_a_users_own_data_are_found_by_their_content_wherever_they_lie(images, t
     run = run_in(tmp_path / "results")
     forget_images()
     with pytest.raises(
-        DataError, match=r"data.path=mine.npz: the data that the net was trained on are not there; name it"
+        DataError, match=r"data.path=mine.npz: the data that the net was trained on are not there; name them"
     ):
         evaluate(run, load_config(run))
     evaluate(run, load_config(run), [f"data.path={place}/mine.npz"])
     evaluate(run, load_config(run), [f"data.path={place}/mine.npz", "data.limit=9"])
+    # Other data beside the run's own.
+    write_npz(place / "other.npz", {**images, "x_test": images["x_test"] // 2})
+    evaluate(run, load_config(run), [f"data.path={place}/other.npz"])
     (place / "mine.npz").rename("mine.npz")
     forget_images()
     evaluate(run, load_config(run))
-    limited, whole = read_evaluations(run)
+    limited, other, whole = read_evaluations(run)
+    assert (other.dataset, other.train_loss, other.test_loss == whole.test_loss) == ("other", whole.train_loss, False)
     assert (whole.data, limited.data, limited.test_images) == ("", "data.limit=9", 9)
     assert whole.content == load_config(run).data.fingerprint
     # Other images in the place of the run's own: there is nothing to take the statistics from.
@@ -207,6 +211,8 @@ def test_a_users_own_data_are_found_by_their_content_wherever_they_lie(images, t
     forget_images()
     with pytest.raises(DataError, match="the data that the net was trained on are not there"):
         evaluate(run, load_config(run))
+    with pytest.raises(DataError, match="are not there; run this in their folder"):
+        evaluate(run, load_config(run), [f"data.path={place}/other.npz"])
 
 
 def test_runs_without_weights_are_named_and_the_others_selected(results, run):

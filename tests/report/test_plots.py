@@ -137,6 +137,14 @@ def test_folders_that_hold_the_same_runs_are_drawn_beside_each_other(tmp_path):
     assert [set(c.rows.train_error) for c in (first, second)] == [{50.0, 1.0}, {50.0, 30.0}]
 
 
+def test_a_run_in_two_experiments_of_a_folder_is_not_another_seed(tmp_path):
+    for name, error in (("a/x", 1.0), ("a/y", 50.0), ("b", 30.0)):
+        write_run(tmp_path / name, depth=8, name="runs", train_error=error)
+    table, _ = read_selected([tmp_path / "a", tmp_path / "b"], Filters({}))
+    found = [(c.keys["folder"], c.rows.train_error.iloc[-1]) for c in comparisons(table)]
+    assert found == [("a/x/runs", 1.0), ("a/y/runs", 50.0), ("b", 30.0)]
+
+
 def test_a_folder_without_results_beside_one_with_some_is_named(tmp_path):
     write_run(tmp_path, name="a")
     (tmp_path / "b").mkdir()
@@ -155,6 +163,8 @@ def test_folders_of_one_name_are_told_apart_and_a_folder_given_twice_counts_once
     ]  # fmt: skip
     (file, *_) = plot(PlotRequest(roots[:2], formats=("svg",))).files
     assert file.relative_to(tmp_path).as_posix() == "figures/a-x+b-x_training.svg"
+    (file, *_) = plot(PlotRequest([roots[0], roots[2]], formats=("svg",))).files
+    assert file.relative_to(tmp_path).as_posix() == "a/x/figures/training.svg"
 
 
 def test_a_copy_of_a_figure_by_another_name_is_the_users_own(tmp_path):

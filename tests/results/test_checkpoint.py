@@ -191,3 +191,14 @@ def test_a_full_disk_at_a_stop_leaves_the_checkpoint_before(tmp_path, monkeypatc
 
 def _full(_):
     raise OSError(28, "No space left on device")
+
+
+def test_the_copy_of_the_state_is_allocated_before_training(tmp_path):
+    t = training()
+    with CheckpointWriter(tmp_path / "checkpoint.pt", t.config, lambda: None) as checkpoints:
+        checkpoints.reserve(t.state_dict())
+        before = [copy.data_ptr() for copy in checkpoints._copies.values()]
+        for _ in zip(range(2), t.epochs(), strict=False):
+            checkpoints.keep(t.state_dict())
+            assert [copy.data_ptr() for copy in checkpoints._kept["tensors"].values()] == before
+        assert before

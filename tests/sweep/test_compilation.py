@@ -1,5 +1,6 @@
 """Blocks compiled in parallel processes: once for all runs of a process, while the other runs go on."""
 
+import contextlib
 import multiprocessing
 import os
 import shutil
@@ -125,6 +126,21 @@ def test_a_compilation_that_fails_is_left_to_the_training_process(monkeypatch, c
     shape = Shape(1, 8, 8, 10, 32)
     compilation._compile(0, t.config, shape, 1, 1, ())
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_compilers_may_use_every_core(monkeypatch):
+    asked = []
+
+    @contextlib.contextmanager
+    def threads(count, *, pinned):
+        asked.append((count, pinned))
+        yield
+
+    t = training(depth=8, engine="compiled")
+    monkeypatch.setattr(compilation.devices, "threads", threads)
+    monkeypatch.setattr(compilation, "Trainer", lambda *_: None)
+    compilation._compile(0, t.config, Shape(1, 8, 8, 10, 32), 1, 2, ())
+    assert asked == [(2, False)]
 
 
 def test_other_runs_go_on_while_the_blocks_of_one_are_compiled(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from resdepth.results.metrics import read_rows, write_rows
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.run import train_interleaved, train_run
+from resdepth.training.trainer import Trainer
 
 
 def test_one_configuration_and_seed_gives_one_csv(tmp_path):
@@ -132,3 +133,12 @@ def test_runs_in_turns_have_the_rows_of_runs_alone(tmp_path):
 def test_runs_in_turns_on_a_gpu_are_the_runs_alone(tmp_path):
     words = ("depth=8,14", "recipe.epochs=3", "device=cuda")
     assert sweep_rows(tmp_path / "a", *words, "runs_per_job=4") == sweep_rows(tmp_path / "b", *words, "runs_per_job=1")
+
+
+def test_a_run_that_has_started_needs_no_more_memory_later(monkeypatch, tmp_path):
+    """The copy that is kept for a checkpoint is allocated before the first step."""
+    done, steps, reserve = [], Trainer.steps, CheckpointWriter.reserve
+    monkeypatch.setattr(Trainer, "steps", lambda *given: done.append("steps") or steps(*given))
+    monkeypatch.setattr(CheckpointWriter, "reserve", lambda *given: done.append("reserve") or reserve(*given))
+    train_here("depth=8", "variant=plain", f"results={tmp_path}", *TINY)
+    assert done == ["reserve", "steps"]

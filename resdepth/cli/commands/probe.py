@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,8 +12,9 @@ from typer import Argument, Exit, Option, Typer
 from resdepth.cli.commands import completion
 from resdepth.cli.commands.options import ConfigDir, Formats, Plugins, Quiet
 from resdepth.cli.signals import exit_on_signals
+from resdepth.cli.stdout import warn
 from resdepth.config.checks import expand_path
-from resdepth.errors import ConfigError, RecordError, RunError, one_line
+from resdepth.errors import ConfigError, ResdepthError
 from resdepth.probes.rows import PROBES
 
 app = Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -151,7 +152,7 @@ def _run(
     words = [word for word in sys.argv[1:] if word not in ("--restart", "--quiet", "-q")]
     with track_nets(len(selection.nets), quiet=quiet) as on_net:
         csv, failures = measure(probe, selection, options, shlex.join(["resdepth", *words]), on_net, restart=restart)
-    _warn([*selection.problems, *failures])
+    warn([*selection.problems, *failures])
     if csv.exists():
         files = [csv, *_draw(name, csv, chosen)]
         if not quiet:
@@ -196,20 +197,16 @@ def evaluate(
 
     use_plugins(plugin or [])
     runs, problems = evaluation.select_runs(results)
-    _warn(problems)
-    failures: list[str] = []
+    warn(problems)
+    failures: dict[str, int] = {}
+    done = 0
     for folder, config in runs:
         try:
             print_evaluation(evaluation.evaluate(folder, config, overrides or [], config_dir))
-        except (RecordError, RunError) as error:
-            if len(runs) == 1:
-                raise
-            failures.append(str(error))
-            _warn(failures[-1:])
+            done += 1
+        except ResdepthError as error:
+            # Where the data set or an override is wrong for all of them, they say the same.
+            warn([str(error)] if str(error) not in failures else [])
+            failures[str(error)] = error.exit_code
     if failures:
-        raise Exit(1)
-
-
-def _warn(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(f"resdepth: {one_line(line)}", file=sys.stderr)
+        raise Exit(1 if done else max(failures.values()))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from typer import Argument, Option
 
@@ -97,11 +97,17 @@ def _parse(
     """Return the folders and the filters; depth=20 and --depth 20 mean the same."""
     from resdepth.results.filters import Filters
 
-    conditions = [word for word in words or [] if "=" in word and not Path(word).exists()]
+    conditions = [word for word in words or [] if "=" in word and not _exists(word)]
     folders = [Path(word) for word in words or [] if word not in conditions]
     options = {"depth": depth, "variant": variant, "seed": seed}
     conditions += [f"{key}={value}" for key, value in options.items() if value is not None]
     return folders or [Path("results")], Filters.parse([*conditions, *(where or [])])
+
+
+def _exists(word: str) -> bool:
+    with suppress(OSError):  # a long condition is no name of a file
+        return Path(word).exists()
+    return False
 
 
 def _removed(result: "PlotResult") -> Iterator[str]:
@@ -109,35 +115,66 @@ def _removed(result: "PlotResult") -> Iterator[str]:
 
 
 def _watch(request: "PlotRequest") -> None:
-    """Draw whenever a file of the runs has changed, until no run is being trained any more, or Ctrl-C."""
-    seen, since, pause, is_active, waiting_for = None, time.monotonic(), _POLL_SECONDS, True, ""
+    """Draw whenever the runs have changed, until none is being trained any more, or Ctrl-C."""
+    seen: _State | None = None
+    changed, has_drawn, told = time.monotonic(), False, set[str]()
     with suppress(KeyboardInterrupt):
-        while is_active or time.monotonic() - since < _QUIET_SECONDS:
-            if (found := _files(request.roots)) != seen:
-                seen, since = found, time.monotonic()
+        while True:
+            started = time.monotonic()
+            state = _state(request.roots)
+            if state != seen or state.is_training:
+                changed = started
+            elif has_drawn and started - changed >= _QUIET_SECONDS:
+                return
+            if state != seen:
+                seen = state
                 try:
-                    is_active = _draw_again(request)
+                    _draw_again(request, told)
+                    has_drawn = True
                 except ConfigError as error:  # there may be such runs later
-                    if str(error) != waiting_for:
-                        waiting_for = str(error)
-                        print(f"Waiting ({waiting_for})", flush=True)
-                # Drawing takes at most a third of the time, and of a core.
-                pause = max(_POLL_SECONDS, 2 * (time.monotonic() - since))
-            time.sleep(pause)
+                    if str(error) not in told:
+                        told.add(str(error))
+                        print(f"Waiting ({error})", flush=True)
+                except FileNotFoundError:  # a run that was moved meanwhile
+                    seen = None
+            # Drawing takes at most a third of the time, and of a core.
+            time.sleep(max(_POLL_SECONDS, 2 * (time.monotonic() - started)))
 
 
-def _draw_again(request: "PlotRequest") -> bool:
-    """Draw, print a line, and return whether a run is being trained."""
+def _draw_again(request: "PlotRequest", told: set[str]) -> None:
+    """Draw, and print a line, and what is wrong with files of results."""
     from resdepth.report.plots import plot as write_figures
 
     result = write_figures(request)
     warn(_removed(result))
+    warn(line for line in result.problems if line not in told)
+    told.update(result.problems)
     counts = ", ".join(f"{number} {state}" for state, number in result.states.items())
     print(f"{time.strftime('%H:%M:%S')} drew {len(result.files)} files; runs: {counts}", flush=True)
-    return "running" in result.states
 
 
-def _files(folders: Sequence[Path]) -> list[tuple[Path, int, int]]:
-    """Return the files that tell how far the runs are, with their sizes and times."""
-    found = [file for folder in folders for name in ("metrics.csv", "outcome.json") for file in folder.rglob(name)]
-    return sorted((file, file.stat().st_size, file.stat().st_mtime_ns) for file in found)
+class _State(NamedTuple):
+    """How far the runs are: their files with sizes and times, and those that a process is training."""
+
+    files: frozenset[tuple[Path, int, int]]
+    training: frozenset[Path]
+
+    @property
+    def is_training(self) -> bool:
+        return bool(self.training)
+
+
+def _state(folders: Sequence[Path]) -> _State:
+    from resdepth.results.files.lock import is_locked
+    from resdepth.results.run_directory import run_folders
+
+    files, training = set[tuple[Path, int, int]](), set[Path]()
+    # A run that is moved while it is looked at is found at the next look.
+    with suppress(FileNotFoundError):
+        for run in (run for folder in folders for run in run_folders(folder)):
+            if is_locked(run):
+                training.add(run)
+            for file in (run / "metrics.csv", run / "outcome.json"):
+                with suppress(FileNotFoundError):
+                    files.add((file, file.stat().st_size, file.stat().st_mtime_ns))
+    return _State(frozenset(files), frozenset(training))

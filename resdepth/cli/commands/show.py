@@ -38,7 +38,7 @@ def show(
     markdown: Annotated[bool, Option("--markdown", help="Print the keys as a table of Markdown.")] = False,
 ) -> None:
     """List experiments, data, recipes, models and variants; or explain one of them, or a key."""
-    catalogue.require_config_dir(config_dir)
+    catalogue.user_folder(config_dir)
     if markdown:
         print(keys_as_markdown(config_dir))
         return
