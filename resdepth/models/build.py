@@ -1,6 +1,7 @@
 """Construction of initialised nets."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -38,15 +39,21 @@ def require_join(variant: str, model: ModelConfig, dtype: torch.dtype) -> None:
     small = replace(model, widths=[2] * len(model.widths)) if is_dense else replace(model, width=2)
     try:
         joined = VARIANTS[variant].join(*torch.ones(2, *shape, dtype=dtype))
-        found = (tuple(joined.shape), joined.dtype) if isinstance(joined, torch.Tensor) else type(joined).__name__
-        if found == (shape, dtype):
+        is_tensor = isinstance(joined, torch.Tensor)
+        is_right = is_tensor and (tuple(joined.shape), joined.dtype) == (shape, dtype)
+        if is_right:
             net = build(model.min_depth, variant, small, (1, 8, 8), 2, torch.Generator())
             net(torch.ones(2, 1, 8, 8)).sum().backward()
     except Exception as error:  # of a user's code, and torch raises many kinds
         line = (str(error).strip().splitlines() or [""])[0]
         raise ConfigError("variant", variant, f"its join fails ({type(error).__name__}: {line}); {rule}") from error
-    if found != (shape, dtype):
-        raise ConfigError("variant", variant, f"its join returns {found} for {(shape, dtype)}; {rule}")
+    if not is_right:
+        found = _describe(joined.shape, joined.dtype) if is_tensor else type(joined).__name__
+        raise ConfigError("variant", variant, f"its join returns {found} for {_describe(shape, dtype)}; {rule}")
+
+
+def _describe(shape: Sequence[int], dtype: torch.dtype) -> str:
+    return f"{str(dtype).removeprefix('torch.')} of shape {tuple(shape)}"
 
 
 def initialise_net(net: Net, variant: str, model: ModelConfig, seed: torch.Generator) -> None:

@@ -105,8 +105,8 @@ def test_figures_and_summary_need_no_plugin_and_versions_of_it_are_settings(alon
 JOINS = {
     "lambda z: z": "its join fails (TypeError: ",
     "lambda z, a: z + a.nothing": "its join fails (AttributeError: ",
-    "lambda z, a: z.mean()": "its join returns ((), torch.float32) for ((2, 3, 4, 4), torch.float32); it takes",
-    "lambda z, a: z.double()": "its join returns ((2, 3, 4, 4), torch.float64) for",
+    "lambda z, a: z.mean()": "its join returns float32 of shape () for float32 of shape (2, 3, 4, 4); it takes",
+    "lambda z, a: z.double()": "its join returns float64 of shape (2, 3, 4, 4) for",
     "lambda z, a: None": "its join returns NoneType for",
     "lambda z, a: z + a.mul_(2)": "its join fails (RuntimeError: one of the variables needed for gradient computation",
 }
