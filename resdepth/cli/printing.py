@@ -36,9 +36,9 @@ def console() -> Console:
 
 
 def duration(seconds: float) -> str:
-    """Format seconds in a suitable unit: 45 s, 3 min, 5 h 20 min, 3 days."""
+    """Format seconds in a suitable unit: <1 s, 45 s, 3 min, 5 h 20 min, 3 days."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f} s" if seconds >= 0.5 else "<1 s"
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     hours, minutes = divmod(round(seconds / 60), 60)
@@ -229,9 +229,14 @@ def _print_summary_table(title: str, rows: pd.DataFrame) -> None:
 def _print_verdicts(rows: pd.DataFrame) -> None:
     several = rows.experiment.nunique() > 1
     for comparison in comparisons(rows):
-        console().print((f"{comparison.experiment}: " if several else "") + verdict(comparison))
+        _print_sentence((f"{comparison.experiment}: " if several else "") + verdict(comparison))
     for comparison in rate_sweeps(rows):
-        console().print(f"Each at its best rate: {verdict(at_best_rate(comparison))}")
+        _print_sentence(f"Each at its best rate: {verdict(at_best_rate(comparison))}")
+
+
+def _print_sentence(text: str) -> None:
+    """Print a long line; a terminal would break it within a word."""
+    console().print(text, soft_wrap=not sys.stdout.isatty())
 
 
 def _format_mean(mean: float, deviation: float) -> str:

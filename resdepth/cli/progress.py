@@ -28,7 +28,7 @@ _LINE_SECONDS = 2.0  # between plain lines of a probe, and at least between thos
 # A sweep prints its state at intervals of that share of its time, so that a long one fills no disk.
 _LINES_PER_SWEEP = 50
 
-_BAR, _LEFT = 10, 11  # columns of a bar and of the time left, on a narrow terminal
+_LEFT = 12  # columns of the time left
 _SHOW_SECONDS = 0.05  # between updates of the bars: a step of a small net is shorter
 
 
@@ -168,12 +168,12 @@ class LiveProgress(Observer):
         self._total = sum(run.total_multiply_adds for run in plan.pending)
         self._done = self._before = self._shown = 0.0
         console = Console()
-        self._is_wide = console.width >= 110
-        self._room = console.width - 2 - _BAR - _LEFT - 3  # columns of text beside spinner, bar and time, and between
+        bar_width = 16 if console.width >= 110 else 10
+        self._room = console.width - 2 - bar_width - _LEFT - 3  # columns of text beside spinner, bar, time and spaces
         # A name that is too long is folded, so that it is shown as a whole.
         text = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold", ratio=1))
         left = TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True, min_width=_LEFT))
-        bar = BarColumn(bar_width=16 if self._is_wide else _BAR)
+        bar = BarColumn(bar_width=bar_width)
         self.display = Progress(SpinnerColumn(), text, bar, left, console=console, expand=True)
         self._sweep, self._started = self.display.add_task("sweep", total=self._total, left=""), time.monotonic()
 
@@ -211,9 +211,8 @@ class LiveProgress(Observer):
         label, schedule, made = bar.run.label, bar.run.schedule, bar.iteration - bar.first
         epoch = -(-max(1, bar.iteration) // schedule.steps_per_epoch)
         speed = f"{made * schedule.batch_size / max(self._shown - bar.started, 1e-9):,.0f} images/s"
-        if self._is_wide:
-            text = f"{bar.title}  {label}  epoch {epoch} of {schedule.epochs}, training error {bar.error}, {speed}"
-        else:
+        text = f"{bar.title}  {label}  epoch {epoch} of {schedule.epochs}, training error {bar.error}, {speed}"
+        if len(text) > self._room:
             state = f"epoch {epoch}/{schedule.epochs}, error {bar.error}"
             # Folded, a long line would break within a word.
             text = f"{label}{'  ' if len(label) + len(state) < self._room else chr(10)}{state}"

@@ -94,7 +94,8 @@ def _variants(plugin: Plugin) -> dict[str, Variant]:
     """Return the variants that a plugin defines, validated."""
     found = _execute(plugin).get("VARIANTS")
     if not isinstance(found, dict) or not found:
-        problem = "defines no VARIANTS" if found is None else "VARIANTS is not a dictionary of variants"
+        problem = "VARIANTS is empty" if found == {} else "VARIANTS is not a dictionary of variants"
+        problem = "defines no VARIANTS" if found is None else problem
         raise ConfigError(_OPTION, plugin.path, f"{problem}; write {_EXAMPLE}")
     for name, variant in found.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _CONSTANTS:

@@ -78,8 +78,7 @@ def load_data(run: str | Path, overrides: Sequence[str] = (), *, config_dir: str
         own = DataConfig(**keys)
     except TypeError as error:
         raise RecordError(f"{folder / CONFIG}: is of another version of resdepth ({error}); use that one") from error
-    words = [*overrides]
-    return device_data(choose_data(own, found["recipe.normalise"], words, config_dir), torch.device("cpu"))
+    return device_data(choose_data(own, found["recipe.normalise"], overrides, config_dir), torch.device("cpu"))
 
 
 def load_trained(folder: Path, config: RunConfig, epoch: int | None = None) -> TrainedNet:
@@ -153,6 +152,10 @@ def choose_data(
     data = replace(data, fingerprint=sources.fingerprint(data))
     if data.fingerprint and data.fingerprint == own.fingerprint:
         data = replace(data, name=own.name)
+    is_same = data.source == own.source and data.fingerprint == own.fingerprint
+    if is_same and data.validation not in (0, own.validation):
+        remedy = f"these images are of the net's training set; use {own.validation}" + " or 0" * (own.validation > 0)
+        raise ConfigError("data.validation", data.validation, remedy)
     own = _find_own(replace(own, root=data.root, download=data.download), data)
     there, here = sources.shape(own), sources.shape(data)
     if (there.image, there.classes) != (here.image, here.classes):
@@ -163,6 +166,8 @@ def choose_data(
 
 
 def _compose(own: DataConfig, overrides: Sequence[str], config_dir: str | Path | None) -> DataConfig:
+    if isinstance(overrides, str):
+        raise ConfigError("overrides", overrides, f'needs a list, such as ["{overrides}"]')
     keys = [word.lstrip("+").partition("=")[0] for word in overrides]
     for key, word in zip(keys, overrides, strict=True):
         if key != "data" and not key.startswith("data."):

@@ -1,7 +1,7 @@
 """Group an experiment's runs for comparison: one group per combination of the keys that vary; only seeds are pooled."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,8 @@ class Comparison:
     @property
     def title(self) -> str:
         """Data set, nets, recipe, learning rate, length, other differences from the defaults, precision, and seeds."""
-        seeds = sorted(self.rows.seed.unique())
-        count = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+        seeds, number = self.rows.seed.unique(), seeds_per_net([self])
+        count = f"seed {seeds[0]}" if len(seeds) == 1 else "1 seed" if number == "1" else f"{number} seeds"
         return f"{self.rows.iloc[0].dataset}, {self.details()}, {count}"
 
     def details(self, varying: Collection[str] = ()) -> str:
@@ -80,6 +80,13 @@ class Comparison:
         shown = {key: values for key, values in found.items() if key not in hidden and "" not in values}
         parts = [f"{key.removeprefix('recipe.')} {' and '.join(sorted(values))}" for key, values in shown.items()]
         return [*parts, "..."] if is_cut else parts
+
+
+def seeds_per_net(compared: Iterable[Comparison]) -> str:
+    """Return how many seeds each net of these comparisons has at a rate: "3", or "1 to 3"."""
+    nets = (c.rows.groupby(["variant", "depth", LEARNING_RATE]).seed.nunique() for c in compared)
+    counts = {int(count) for of_net in nets for count in of_net}
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def format_value(value: Any) -> str:

@@ -12,9 +12,11 @@ from support.processes import start
 from support.runs import write_run
 
 from resdepth.cli.commands import results as commands
+from resdepth.errors import ConfigError
 from resdepth.report.plots import PlotRequest
 from resdepth.results import run_directory
 from resdepth.results.files.lock import locked
+from resdepth.results.filters import Filters
 
 
 @pytest.fixture
@@ -150,3 +152,10 @@ def test_a_condition_as_long_as_no_files_name_may_be_is_a_condition():
     seeds = ",".join(map(str, range(200)))
     _, filters = commands._parse([f"seed={seeds}"], None, None, None, None)
     assert filters.values["seed"] == tuple(map(str, range(200)))
+
+
+@posix
+def test_watching_what_no_run_can_match_says_so_and_ends(results, monkeypatch):
+    monkeypatch.setattr(commands, "_POLL_SECONDS", 0.02)
+    with pytest.raises(ConfigError, match="dept=8: no run has this key; did you mean depth"):
+        commands._watch(PlotRequest([results / "results" / "one"], filters=Filters.parse(["dept=8"])))

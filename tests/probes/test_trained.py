@@ -157,6 +157,19 @@ def test_an_evaluation_computes_in_float32_whatever_was_trained_before(run):
     assert torch.get_float32_matmul_precision() == "highest"
 
 
+def test_images_of_the_training_set_are_no_test_set(run):
+    with pytest.raises(ConfigError, match=r"data.validation=50: these images are of the net's training set; use 0$"):
+        evaluate(run, load_config(run), ["data.validation=50"])
+    with pytest.raises(ConfigError, match=r"data.validation=50"):
+        resdepth.load_data(run, ["data.validation=50"])
+    config = load_config(run)
+    config = replace(config, data=replace(config.data, validation=50))
+    with pytest.raises(ConfigError, match=r"data.validation=20: .* training set; use 50 or 0$"):
+        evaluate(run, config, ["data.validation=20"])
+    with pytest.raises(ConfigError, match=r"overrides=data.limit=50: needs a list"):
+        resdepth.load_data(run, "data.limit=50")
+
+
 def test_another_data_set_is_normalised_by_the_runs_own_training_set(run, tmp_path):
     digits = sources.load(DataConfig(name="digits", limit=128))
     arrays = {"x_test": digits.test.images[:, 0], "y_test": digits.test.labels}

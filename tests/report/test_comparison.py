@@ -1,5 +1,7 @@
 """Which runs are compared with which."""
 
+import shutil
+
 import numpy as np
 import pytest
 from support.runs import train_here, write_run
@@ -89,3 +91,14 @@ def test_precisions_are_compared_and_each_title_says_its_own(tmp_path):
     found = comparisons(load_results(tmp_path / "one"))
     assert [c.label for c in found] == ["precision=fp32", "precision=tf32"]
     assert [c.title.count("32") for c in found] == [1, 1]
+
+
+def test_the_title_counts_the_seeds_of_each_net(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path, depth=8, seed=seed)
+    write_run(tmp_path, depth=20)
+    (comparison,) = comparisons(load_results(tmp_path))
+    assert comparison.title.endswith(", 1 to 2 seeds")
+    shutil.rmtree(next(tmp_path.rglob("plain-8-s0*")))
+    (comparison,) = comparisons(load_results(tmp_path))
+    assert comparison.title.endswith(", 1 seed")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.figures import figures, labels, legend, lines, texts, write_curve, write_finals
 
+from resdepth.report.figures.labels import End, label_ends
 from resdepth.results.metrics import read_rows, write_rows
 from resdepth.results.table import load_results
 
@@ -33,7 +34,7 @@ def test_depth_shows_every_seed_and_the_mean_of_both_variants(small_results):
     seeds = [line for line in panel.lines if line.get_label() == "_seeds"]
     assert [len(s.get_ydata()) for s in seeds] == [4, 4]
     assert {s.get_marker() for s in seeds} == {"_"}
-    assert legend(figure) == ["one seed"]
+    assert legend(figure) == ["one seed", "points: deepest net against shallowest"]
     assert panel.get_ylabel() == "final training error (%)"
     assert [tick.get_text() for tick in panel.get_xticklabels()] == ["8", "14"]
 
@@ -165,3 +166,21 @@ def test_another_metric_is_drawn_against_depth_too(tmp_path):
         panel = next(f for n, f in figures(tmp_path, metric).items() if n.startswith("depth")).axes[0]
         assert panel.get_ylabel() == label
         assert lines(panel)["plain"].get_ydata().tolist() == expected
+
+
+def test_labels_of_many_variants_that_neither_fit_beside_a_panel_nor_can_be_joined_are_drawn():
+    _, panel = plt.subplots()
+    panel.set_ylim(0, 100)
+    label_ends(panel, [End(1.0, 5.0 * i, f"variant-{i}", "black", "no gap") for i in range(8)], (2.25, 1.75), 1.0)
+    assert len(labels(panel)) == 8
+    plt.close("all")
+
+
+def test_where_all_errors_are_small_no_gap_looks_like_none(tmp_path):
+    write_finals(tmp_path, {("plain", 8): 0.0, ("plain", 56): 0.6})
+    panel = figures(tmp_path)["depth"].axes[0]
+    assert "plain no gap" in texts(panel)
+    assert panel.get_ylim()[1] > 5
+    # The name of a chance level far above has room over the values.
+    (chance,) = (text for text in panel.texts if "chance" in text.get_text())
+    assert chance.get_position()[1] > 5

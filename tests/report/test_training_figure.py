@@ -153,8 +153,9 @@ def test_a_gap_without_room_is_written_above_and_has_an_arrow_unless_it_is_too_s
     write_finals(tmp_path, {(PLAIN, 8): 50, (PLAIN, 110): 50 + gap})
     panel = training(tmp_path).axes[0]
     (text,) = (text for text in panel.texts if "points" in text.get_text())
-    # Right above; a line of text is 7 points high, and wider ones begin where the curve is still falling.
-    assert 50 + gap < text.get_position()[1] < 50 + gap + (8 if has_arrow else 26)
+    # A line of text is 7 points high, and the curves fall from 90 % behind it.
+    assert not 50 - 5 < text.get_position()[1] < 50 + gap + 5
+    assert text.get_position()[1] + 5 < 90
     arrows = [a for a in panel.texts if getattr(a, "arrow_patch", None) and not a.get_text()]
     assert bool(arrows) == has_arrow
     # Without an arrow the text says itself which net is meant.
@@ -221,11 +222,40 @@ def test_runs_of_one_data_set_older_and_newer_than_the_recorded_classes_share_it
 
 
 def test_where_small_errors_differ_a_little_the_axis_is_narrower_and_says_where_chance_is(tmp_path):
-    write_finals(tmp_path, {(PLAIN, 20): 8, (PLAIN, 56): 13})
+    for depth, final in ((20, 8), (56, 13)):
+        write_curve(tmp_path, PLAIN, depth, [90, *[final] * 19])
     panel = training(tmp_path).axes[0]
     assert panel.get_ylim()[1] == pytest.approx(39)
     assert "chance (90 %) ↑" in texts(panel)
     assert chance_lines(panel) == []
+
+
+def test_an_axis_is_not_narrower_than_the_curves(tmp_path):
+    for depth, final in ((20, 8), (56, 13)):
+        write_curve(tmp_path, PLAIN, depth, [90, 60, 40, final])
+    assert training(tmp_path).axes[0].get_ylim()[1] >= 100
+
+
+def test_a_net_that_was_stopped_says_so_and_has_no_gap(tmp_path):
+    write_curve(tmp_path, PLAIN, 8, [60, 20, 5, 2])
+    write_curve(tmp_path, PLAIN, 56, [80, 70], epochs=4)
+    (next(tmp_path.rglob("plain-56*")) / "outcome.json").unlink()
+    panel = training(tmp_path).axes[0]
+    assert "56 layers stopped" in texts(panel)
+    assert not [text for text in texts(panel) if "point" in text or "gap" in text]
+
+
+@pytest.mark.parametrize("final", [30, 60, 88])
+def test_a_gap_never_covers_the_name_of_the_chance_level(final, tmp_path):
+    for lr in (0.02, 0.1):  # small panels
+        write_finals(tmp_path, {(PLAIN, 8): final, (PLAIN, 110): final - 12}, lr=lr)
+    panel = training(tmp_path).axes[0]
+    height = 0.24 * (panel.get_ylim()[1] - panel.get_ylim()[0]) / 1.75
+    (chance,) = (text for text in panel.texts if "chance" in text.get_text())
+    (gap,) = (text for text in panel.texts if "points" in text.get_text())
+    half = height * (1 + gap.get_text().count("\n")) / 2
+    bottom, top = chance.get_position()[1], chance.get_position()[1] + height
+    assert gap.get_position()[1] + half < bottom or gap.get_position()[1] - half > top
 
 
 def test_a_net_that_diverged_ends_in_a_cross_and_says_so(tmp_path):

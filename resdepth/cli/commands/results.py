@@ -131,7 +131,10 @@ def _watch(request: "PlotRequest") -> None:
                 try:
                     _draw_again(request, told)
                     has_drawn = True
-                except ConfigError as error:  # there may be such runs later
+                except ConfigError as error:
+                    # There may be runs later; where there are some, and none is trained, a filter is wrong.
+                    if error.field != "results" and not state.is_training:
+                        raise
                     if str(error) not in told:
                         told.add(str(error))
                         print(f"Waiting ({error})", flush=True)

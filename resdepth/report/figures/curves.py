@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -37,8 +38,8 @@ def draw_training(settings: Settings, metric: Metric, x: str = "epoch") -> Figur
     for cell, found in drawn:
         draw_chance(cell.panel, chance_level(cell.rows, metric), metric.unit, cell.size, is_named=cell.is_first)
         by_depth = sorted(found, key=lambda end: int(end.name))
-        # The mean of the other seeds would hide that some diverged.
-        if len(found) > 1 and not any(" of " in end.note for end in (by_depth[0], by_depth[-1])):
+        # The mean of the other seeds would hide that some diverged; a net that was stopped has not been trained out.
+        if len(found) > 1 and not any(" of " in e.note or e.note == "stopped" for e in (by_depth[0], by_depth[-1])):
             mark_gap(cell.panel, by_depth[0], by_depth[-1], metric.points, cell.size)
         label_ends(cell.panel, found, cell.size, cell.panel.get_xlim()[1])
     label_y(figure, cells, f"{metric.name} ({metric.unit})")
@@ -177,6 +178,7 @@ def _end_of(mean: "pd.Series[float]", ended: pd.DataFrame, column: str, x: str, 
     depth, diverged = int(ended.depth.iloc[0]), ended[ended.state == "diverged"]
     if len(mean):
         note = f"{len(diverged)} of {len(ended)}\ndiverged" if len(diverged) else ""
+        note = "stopped" if not note and set(ended.state) == {"stopped"} else note
         return End(float(mean.index[-1]), float(mean.iloc[-1]), depth, colour, note)
     if diverged.empty:
         return None
@@ -189,9 +191,15 @@ def _limit(cells: Sequence[Cell], ends: Sequence[End], metric: Metric) -> None:
     chances = [chance_level(cell.rows, metric) or 0.0 for cell in cells]
     if metric.is_loss:
         top = _highest_loss(cells, ends, metric)
-    elif max(finals) < _SMALL and 1 <= max(finals) - min(finals) < _SMALL_GAP:
+    elif max(finals) < _SMALL and 1 <= max(finals) - min(finals) < _SMALL_GAP and _most_below(cells, 3 * max(finals)):
         top = 3 * max(finals)
     else:
         # Above the line of the chance level there is room for its name.
         top = max(100.0, max(chances) + (10 if cells[0].size[1] > 2 else 18))
     cells[0].panel.set_ylim(-0.02 * top, top)
+
+
+def _most_below(cells: Sequence[Cell], top: float) -> bool:
+    """Whether at least nine of ten points of the curves are below a height."""
+    values = np.concatenate([np.asarray(line.get_ydata(), float) for c in cells for line in c.panel.get_lines()])
+    return bool((values <= top).mean() >= 0.9)

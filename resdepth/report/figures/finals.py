@@ -105,6 +105,8 @@ def _marks(finals: pd.DataFrame, marker: str = "_") -> list[Line2D | Patch]:
         found.append(Line2D([], [], color="black", linestyle="", marker=marker, markersize=size, label="one seed"))
     if "diverged" in set(finals.state):
         found.append(diverged_mark())
+    if finals.depth.nunique() > 1 and marker == "_":
+        found.append(Line2D([], [], linestyle="", label="points: deepest net against shallowest"))
     return found
 
 
@@ -118,10 +120,13 @@ def _mark_diverged(panel: Axes, finals: pd.DataFrame, x: str, metric: Metric) ->
 def _limit(cells: list[Cell], finals: pd.DataFrame, metric: Metric) -> None:
     """Set the y axis from just below zero to just above the highest value, and the chance level if that is near."""
     values = finals[metric.column].replace([math.inf, -math.inf], math.nan)
-    highest = max(float(values.max()) if values.notna().any() else 0.0, 0.1 if metric.is_loss else 1.0)
+    # At a finer scale a difference that is "no gap" would look like one.
+    highest = max(float(values.max()) if values.notna().any() else 0.0, 0.5 if metric.is_loss else 5.0)
     chance = chance_level(finals, metric) or 0.0
     if highest > chance / 3:
         highest = max(highest, chance * (1.08 if cells[0].size[1] > 2 else 1.15))
+    elif chance:
+        highest *= 1 + 0.3 / cells[0].size[1]  # room for its name above all values
     cells[0].panel.set_ylim(-0.04 * highest, 1.04 * highest)
 
 

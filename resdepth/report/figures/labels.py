@@ -47,7 +47,7 @@ def label_ends(panel: Axes, ends: Iterable[End], size: tuple[float, float], righ
         groups = _together(shown, tolerance)
         texts = [_text_of(group, everyone) for group in groups]
         heights = [_LINE * unit * (1 + text.count("\n")) for text in texts]
-        if sum(heights) <= high - low + _LINE * unit or len(groups) < 2:
+        if sum(heights) <= high - low + _LINE * unit or len(groups) < 2 or tolerance > high - low:
             break
         tolerance *= 1.5
     means = [sum(end.y for end in group) / len(group) for group in groups]
@@ -136,11 +136,16 @@ def mark_gap(panel: Axes, shallowest: End, deepest: End, unit: str, size: tuple[
             arrowprops={"arrowstyle": "<->", "color": _INK, "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0}
             | {"mutation_scale": 16 * min(1, abs(deep - shallow) / (1.5 * height))},
         )  # fmt: skip
-    if abs(deep - shallow) < (0.5 + len(text.splitlines())) * height:
+    bold: dict[str, Any] = {"fontweight": "bold", "color": _INK}
+    lower, upper = sorted((deep, shallow))
+    if upper - lower < (0.5 + len(text.splitlines())) * height:
         # Between the two there is no room.
-        _write(panel, _above(panel, max(shallow, deep), text, size), text, fontweight="bold", color=_INK)
-        return
-    _write(panel, _emptiest(panel, min(shallow, deep), max(shallow, deep), height), text, fontweight="bold", color=_INK)
+        y = _above(panel, upper, text, size)
+        clear = _clear(panel, y, (low, high), text, size)
+    else:
+        y = _emptiest(panel, lower, upper, height)
+        clear = _clear(panel, (lower + upper) / 2, (lower, upper), text, size)
+    _write(panel, y if clear is None else clear, text, **bold)
 
 
 def _write(panel: Axes, y: float, text: str, **style: Any) -> None:
@@ -154,12 +159,47 @@ def _write(panel: Axes, y: float, text: str, **style: Any) -> None:
     panel.text(0.97, y, text, path_effects=HALO, zorder=6, **where, **style)
 
 
+def _clear(
+    panel: Axes, wanted: float, limits: tuple[float, float], text: str, size: tuple[float, float]
+) -> float | None:
+    """Return the height nearest to `wanted`, within limits, at which a text at the right edge covers nothing.
+
+    Where lines are everywhere, one at which it covers these but no other text; None if there is none.
+    """
+    low, high = panel.get_ylim()
+    height = _LINE * (high - low) / size[1]
+    half = (0.15 + text.count("\n") / 2 + 0.5) * height
+    edge = _left_edge(panel, text, size)
+    texts = [(t.get_position()[1], t.get_position()[1] + height) for t in panel.texts if t.get_text()]
+    lines: list[tuple[float, float]] = []
+    for line in panel.get_lines():
+        x, y = np.asarray(line.get_xydata(), dtype=float).T
+        if line.get_transform() != panel.transData:
+            texts += [(y[0], y[0])] if line.get_label() == "_chance" else []
+        elif len(x) > 1:
+            x, y = x[np.isfinite(y)], y[np.isfinite(y)]
+            inside = [np.interp(edge, x, y), *y[x >= edge]] if len(x) and x[-1] >= edge else []
+            lines += [(min(pair), max(pair)) for pair in itertools.pairwise(inside)]
+    bottom, top = limits[0] + half, limits[1] - half
+    heights = np.linspace(bottom, top, 200) if top > bottom else np.array([])
+    for taken in (texts + lines, texts):
+        free = [float(y) for y in heights if all(b < y - half or a > y + half for a, b in taken)]
+        if free:
+            return min(free, key=lambda y: abs(y - wanted))
+    return None
+
+
+def _left_edge(panel: Axes, text: str, size: tuple[float, float]) -> float:
+    """Return the x at which a text at the panel's right edge begins."""
+    left, right = panel.get_xlim()
+    return right - (right - left) * min(1.0, (0.13 * max(map(len, text.split("\n"))) + 0.1) / size[0])
+
+
 def _above(panel: Axes, level: float, text: str, size: tuple[float, float]) -> float:
     """Return the height at which a text is clear of the lines below it that end at this level or lower."""
-    (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
+    low, high = panel.get_ylim()
     height = _LINE * (high - low) / size[1]
-    lines = text.split("\n")
-    covered = right - (right - left) * min(1.0, (0.13 * max(map(len, lines)) + 0.1) / size[0])
+    lines, covered = text.split("\n"), _left_edge(panel, text, size)
     found = [level]
     for line in panel.get_lines():
         points = np.asarray(line.get_xydata(), dtype=float)

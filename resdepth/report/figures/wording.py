@@ -1,5 +1,6 @@
 """Titles of figures in plain words, and the details in small type below them."""
 
+from resdepth.report.comparison import seeds_per_net
 from resdepth.report.figures.grid import Settings
 
 
@@ -7,10 +8,8 @@ def title_of(settings: Settings, what: str, at: str = "") -> str:
     """Return a title such as "Training error on digits, mean of 3 seeds"; it says where runs have not ended."""
     rows = settings.whole.rows
     on = " and ".join(sorted(rows.dataset.astype(str).unique()))
-    nets = [c.rows.groupby(["variant", "depth"]).seed.nunique() for c in settings.comparisons]
-    counts = sorted({int(count) for of_depths in nets for count in of_depths})
-    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    count = ", one seed" if counts[-1] == 1 else f", mean of {seeds} seeds"
+    seeds = seeds_per_net(settings.comparisons)
+    count = ", one seed" if seeds == "1" else f", mean of {seeds} seeds"
     words = {"running": "still running", "stopped": "stopped"}
     unfinished = ", ".join(said for state, said in words.items() if state in set(rows.state))
     return f"{what[0].upper()}{what[1:]} on {on}{at}{count}" + (f" ({unfinished})" if unfinished else "")
