@@ -126,6 +126,7 @@ def _recorded_epochs(
         MetricsWriter(folder / METRICS) as metrics,
         CheckpointWriter(folder / CHECKPOINT, config, metrics.sync, trainer.stream.as_current) as checkpoints,
     ):
+        trainer.stream.wait_for_default()
         with trainer.stream.as_current():
             checkpoints.reserve(trainer.state_dict())
         for event in trainer.steps(partial(observer.on_step, run)):

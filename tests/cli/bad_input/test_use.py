@@ -23,7 +23,7 @@ PLUGINS = {
     "raise SystemExit(3)": "cannot be imported (SystemExit in line 1: 3)",
     "": "defines no VARIANTS; write VARIANTS = {",
     "VARIANTS = None": "defines no VARIANTS; write VARIANTS = {",
-    "VARIANTS = {}": "VARIANTS is not a dictionary of variants; write",
+    "VARIANTS = {}": "VARIANTS is empty; write",
     "VARIANTS = ['half']": "VARIANTS is not a dictionary of variants; write",
     "VARIANTS = {'half': max}": "half is not a variant; use Variant(FUNCTION, has_shortcut=True or False)",
     IMPORT + "VARIANTS = {'half': Variant(0.5, has_shortcut=True)}": "half is not a variant; use",
@@ -51,7 +51,7 @@ PLUGINS = {
     (
         plugin(defining(half="lambda z, a: z.flatten()")),
         [*SWEEP, "variant=plain,half"],
-        "variant=half: its join returns ((96,), torch.float32) for ((2, 3, 4, 4), torch.float32); it takes z and a",
+        "variant=half: its join returns float32 of shape (96,) for float32 of shape (2, 3, 4, 4); it takes z and a",
     ),
     (
         plugin(defining(half="lambda z: z")),
