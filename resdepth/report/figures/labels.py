@@ -138,14 +138,12 @@ def mark_gap(panel: Axes, shallowest: End, deepest: End, unit: str, size: tuple[
         )  # fmt: skip
     bold: dict[str, Any] = {"fontweight": "bold", "color": _INK}
     lower, upper = sorted((deep, shallow))
-    if upper - lower < (0.5 + len(text.splitlines())) * height:
-        # Between the two there is no room.
-        y = _above(panel, upper, text, size)
-        clear = _clear(panel, y, (low, high), text, size)
+    if upper - lower > (0.5 + len(text.splitlines())) * height:
+        y = _clear(panel, (lower + upper) / 2, (lower, upper), text, size)
     else:
-        y = _emptiest(panel, lower, upper, height)
-        clear = _clear(panel, (lower + upper) / 2, (lower, upper), text, size)
-    _write(panel, y if clear is None else clear, text, **bold)
+        # Between the two there is no room.
+        y = _clear(panel, _above(panel, upper, text, size), (low, high), text, size)
+    _write(panel, y, text, **bold)
 
 
 def _write(panel: Axes, y: float, text: str, **style: Any) -> None:
@@ -159,12 +157,10 @@ def _write(panel: Axes, y: float, text: str, **style: Any) -> None:
     panel.text(0.97, y, text, path_effects=HALO, zorder=6, **where, **style)
 
 
-def _clear(
-    panel: Axes, wanted: float, limits: tuple[float, float], text: str, size: tuple[float, float]
-) -> float | None:
+def _clear(panel: Axes, wanted: float, limits: tuple[float, float], text: str, size: tuple[float, float]) -> float:
     """Return the height nearest to `wanted`, within limits, at which a text at the right edge covers nothing.
 
-    Where lines are everywhere, one at which it covers these but no other text; None if there is none.
+    Where lines are everywhere, one at which it covers these but no other text; else the wanted one.
     """
     low, high = panel.get_ylim()
     height = _LINE * (high - low) / size[1]
@@ -186,7 +182,7 @@ def _clear(
         free = [float(y) for y in heights if all(b < y - half or a > y + half for a, b in taken)]
         if free:
             return min(free, key=lambda y: abs(y - wanted))
-    return None
+    return wanted
 
 
 def _left_edge(panel: Axes, text: str, size: tuple[float, float]) -> float:
@@ -220,22 +216,6 @@ def _is_small(gap: float, unit: str) -> bool:
 def _size_of(gap: float, unit: str) -> str:
     number = f"{abs(gap):.0f}" if unit == "points" else f"{abs(gap):.1f}"
     return f"{number} {unit.removesuffix('s') if number == '1' else unit}"
-
-
-def _emptiest(panel: Axes, low: float, high: float, height: float) -> float:
-    """Return the middle of the widest space between the lines in the panel's right part, from low to high."""
-    left, right = panel.get_xlim()
-    found = [low, high]
-    for line in panel.get_lines():
-        points = np.asarray(line.get_xydata(), dtype=float)
-        if len(points) > 1 and line.get_transform() == panel.transData:
-            found += [y for x, y in points if x >= left + 0.6 * (right - left) and low < y < high]
-    # The name of the chance level.
-    found += [y for text in panel.texts for y in (text.get_position()[1], text.get_position()[1] + height)]
-    levels = sorted(level for level in found if low <= level <= high)
-    spaces = [(b - a, (a + b) / 2) for a, b in itertools.pairwise(levels)]
-    widest, middle = max(spaces)
-    return middle if widest > height else (low + high) / 2
 
 
 def draw_chance(panel: Axes, chance: float | None, unit: str, size: tuple[float, float], *, is_named: bool) -> None:
