@@ -47,7 +47,9 @@ def parse(line: str, loader: ConfigLoader) -> Override:
 def _require_settable(override: Override, value: str, loader: ConfigLoader) -> None:
     """Reject what deletes a group, chooses no option of one, or sets a key of Hydra's or the program's own."""
     key, is_axis = override.key_or_group, override.is_sweep_override()
-    if value in ("None", "none") and key in known_keys() and described_keys()[key].values.endswith("or null"):
+    # A file may have that name.
+    can_be_null = key in known_keys() and key not in _PATHS and described_keys()[key].values.endswith("or null")
+    if value in ("None", "none") and can_be_null:
         raise ConfigError(key, value, f"the word for no value is null; write {key}=null")
     if override.is_delete() and key in ("data", "model", "recipe"):
         raise ConfigError(key, "~", f"a group cannot be deleted; choose another one with {key}=NAME")

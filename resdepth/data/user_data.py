@@ -122,7 +122,8 @@ def _separate(path: Path) -> tuple[list[str], list[_Sample], list[_Sample]]:
         except OSError as error:
             reason = error.strerror or "has no folders of images"
             raise _error(path / split, f"{reason}; needs {split}/<class>/* in every class") from error
-        empty = ", ".join(name for name, label in tree.class_to_idx.items() if label not in tree.targets)
+        found = set(tree.targets)
+        empty = ", ".join(name for name, label in tree.class_to_idx.items() if label not in found)
         if empty:
             raise _error(path / split, f"holds no images of {empty}; needs {split}/<class>/* in every class")
         trees.append(tree)

@@ -136,6 +136,7 @@ VALUES = {
     "recipe.batch_size=1": "recipe.batch_size=1: needs a number from 2 to 65,536",
     "recipe.batch_size=null": "recipe.batch_size=null: needs a whole number",
     "seed=null": "seed=null: needs a whole number",
+    "recipe.warmup_lr=None": "recipe.warmup_lr=None: the word for no value is null; write recipe.warmup_lr=null",
     "seed=": "seed: needs a whole number",
     "recipe.lr.x=3": "recipe.lr=?: needs a number",
     "name=%s": "name='%s': use letters, digits, '.', '_'",
