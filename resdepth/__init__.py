@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resdepth.probes.trained import load_data, load_net
     from resdepth.results.table import load_results
-    from resdepth.sweep.launch import train
+    from resdepth.sweep.jobs.launch import train
 
 __all__ = ["__version__", "load_data", "load_net", "load_results", "train"]
 __version__ = "0.1.0"
 _MODULES = {
     "load_results": "resdepth.results.table",
-    "train": "resdepth.sweep.launch",
+    "train": "resdepth.sweep.jobs.launch",
     "load_net": "resdepth.probes.trained",
     "load_data": "resdepth.probes.trained",
 }

@@ -38,6 +38,13 @@ def resolve(name: str) -> torch.device:
     return device
 
 
+def every(name: str) -> tuple[str, ...]:
+    """Return the names of the devices that `name` stands for: every GPU here for `auto` and `cuda`, else itself."""
+    if name not in ("auto", "cuda") or not torch.cuda.is_available() or torch.cuda.device_count() < 2:
+        return (name,)
+    return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+
+
 def memory_bytes(device: torch.device) -> int:
     """Return the device's total memory."""
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else host_bytes()

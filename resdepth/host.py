@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Ctrl-C, the end of a job, a closed terminal; and the two of which a scheduler sends one before a job's time is over.
+_STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 # The cores of this process when it started.
 _CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
@@ -35,14 +37,19 @@ def format_bytes(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
 
 
+# Slurm's share of a node for this process, the first where it was started by srun; not every cluster enforces it.
+_SLURM_CORES = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
+
+
 def cores() -> int:
-    """Return the cores that this process may use: by affinity, container and OMP_NUM_THREADS (torch obeys it too)."""
+    """Return the cores that this process may use: by affinity, container, Slurm's job and OMP_NUM_THREADS."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = container_limit("cpu.max")
     if len(share) == 2 and all(word.isdigit() for word in share):
         allowed = max(1, min(allowed, int(share[0]) // int(share[1])))
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(allowed, int(limit)) if limit.isdigit() and int(limit) > 0 else allowed
+    slurms = [limit for name in _SLURM_CORES if (limit := os.environ.get(name, ""))]
+    limits = [int(limit) for limit in (*slurms[:1], os.environ.get("OMP_NUM_THREADS", "")) if limit.isdigit()]
+    return min([allowed, *(limit for limit in limits if limit > 0)])
 
 
 def use_all_cores() -> None:
@@ -52,12 +59,15 @@ def use_all_cores() -> None:
 
 
 @contextmanager
-def sigint_blocked() -> Iterator[None]:
-    """Keep Ctrl-C from a process that is started inside the `with` block, which ends with this one anyway."""
+def signals_blocked() -> Iterator[None]:
+    """Keep Ctrl-C, and what a scheduler sends to every process of a job, from a process started in the `with` block.
+
+    It ends with this one anyway.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2})
     try:
         yield
     finally:
@@ -66,12 +76,12 @@ def sigint_blocked() -> Iterator[None]:
 
 @contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Call the handlers of Ctrl-C, SIGTERM and SIGHUP at the end of the `with` block, not within it.
+    """Call the handlers of signals that stop this program at the end of the `with` block, not within it.
 
     Blocking the signals would not do: they would reach another thread of this process, and Python would call the
     handler here nevertheless.
     """
-    names = ("SIGINT", "SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    names = _STOPPING if threading.current_thread() is threading.main_thread() else ()
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
     received: list[tuple[int, object]] = []

@@ -31,7 +31,8 @@ WITH_TORCH = {
     "training.trainer", "training.step", "training.sgd", "training.evaluation", "training.engine",
     "training.cuda", "training.timing",
     "results.environment", "results.checkpoint",
-    "sweep.preflight", "sweep.groups", "sweep.launch", "sweep.run", "sweep.processes", "sweep.compilation",
+    "sweep.preflight", "sweep.groups", "sweep.run", "sweep.processes", "sweep.compilation",
+    "sweep.jobs.launch", "sweep.jobs.cluster", "sweep.jobs.task",
     "probes.nets", "probes.trained", "probes.evaluation", "probes.selection", "probes.probe",
     "probes.measures.gradients", "probes.measures.identity", "probes.measures.learn_identity", "probes.measures.grow",
     "probes.measures.decay", "probes.measures.insertion",
@@ -39,7 +40,7 @@ WITH_TORCH = {
 }  # fmt: skip
 PRINTERS = {"rich", "typer"}
 HYDRA = {"hydra", "omegaconf"}
-HYDRAS_MODULES = {"sweep.launch"}
+HYDRAS_MODULES = {"sweep.jobs.multirun"}
 MATPLOTLIBS_MODULES = {
     "report.style",
     "report.figures.draw",
@@ -349,7 +350,7 @@ KEPT = {
     "cli/main.py": "import rich\nfrom resdepth.sweep import plan\n\n\ndef main():\n    print(plan)\n",
     "config/compose.py": "import omegaconf\n",
     "sweep/plan.py": "import resdepth.results.table\n",
-    "sweep/launch.py": "import hydra\n",
+    "sweep/jobs/multirun.py": "import hydra\n",
     "report/style.py": "import matplotlib\n",
     "results/table.py": "from resdepth.results import metrics\n",
     "results/outcome.py": "from dataclasses import dataclass\n\n\n@dataclass(frozen=True)\nclass A: ...\n",

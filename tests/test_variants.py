@@ -8,7 +8,7 @@ from resdepth.report.comparison import comparisons
 from resdepth.report.figures.draw import draw
 from resdepth.report.summary import summarise, verdict
 from resdepth.results.table import load_results
-from resdepth.sweep.launch import launch
+from resdepth.sweep.jobs.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
@@ -18,7 +18,7 @@ from resdepth.variants import VARIANTS, Variant
 def test_a_third_variant_is_swept_recorded_drawn_and_summed_up(tmp_path, monkeypatch):
     monkeypatch.setitem(VARIANTS, "half", Variant(lambda z, a: z + 0.5 * a, has_shortcut=True))
     plan = make_plan(["depth=8", "variant=plain,residual,half", f"results={tmp_path}", *TINY])
-    assert [o.state for o in launch(preflight(plan), Observer)] == ["finished"] * 3
+    assert [o.state for o in launch(preflight(plan), Observer())] == ["finished"] * 3
 
     table = load_results(tmp_path)
     assert set(table.variant) == {"plain", "residual", "half"}

@@ -73,19 +73,16 @@ def track_nets(total: int, *, quiet: bool) -> Iterator[Callable[[ProbedNet], Non
 
 
 @contextmanager
-def open_progress(plan: Plan, *, quiet: bool) -> Iterator[Callable[[], Observer]]:
-    """Yield what makes a job's observer: plain lines in an external launcher's jobs, one shared display elsewhere."""
+def open_progress(plan: Plan, *, quiet: bool) -> Iterator[Observer]:
+    """Yield the display of a sweep: live bars in a terminal, plain lines elsewhere."""
     if quiet:
-        yield Observer
-    elif plan.uses_external_launcher:
-        yield PlainProgress
+        yield Observer()
     elif sys.stdout.isatty():
         live = LiveProgress(plan)
         with live.display:
-            yield lambda: live
+            yield live
     else:
-        plain = PlainProgress(total=len(plan.pending))
-        yield lambda: plain
+        yield PlainProgress(total=len(plan.pending))
 
 
 def _format_end(run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> str:
@@ -110,6 +107,8 @@ class PlainProgress(Observer):
     number: int = 0
     _started: float = field(default_factory=time.monotonic)
     _printed: float = field(default_factory=time.monotonic)
+    _asked: float = 0.0
+    _jobs: str = ""
     # The last epoch of each active run since the lines before.
     _latest: dict[Path, tuple[PlannedRun, EpochRecord]] = field(default_factory=dict)
     _done: dict[Path, int] = field(default_factory=dict)  # epochs of earlier sweeps
@@ -139,6 +138,12 @@ class PlainProgress(Observer):
     def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
         self._latest.pop(run.directory, None)
         print(_format_end(run, outcome, last), flush=True)
+
+    def on_wait(self, jobs: str) -> None:
+        now = time.monotonic()
+        if jobs and jobs != self._jobs and now - self._asked >= (now - self._started) / _LINES_PER_SWEEP:
+            self._jobs, self._asked = jobs, now
+            print(jobs, flush=True)
 
 
 @dataclass
@@ -205,6 +210,9 @@ class LiveProgress(Observer):
             self.display.remove_task(bar.task)
         self.display.console.print(_format_end(run, outcome, last), highlight=False, markup=False)
         self._show_sweep()
+
+    def on_wait(self, jobs: str) -> None:
+        self.display.update(self._sweep, description=f"sweep  {jobs}" if jobs else "sweep")
 
     def _show(self, bar: _Bar) -> None:
         self._shown = time.monotonic()

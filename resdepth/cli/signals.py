@@ -10,6 +10,19 @@ from contextlib import contextmanager
 import typer
 
 
+class GoesOn(KeyboardInterrupt):
+    """A stop that leaves jobs behind, which go on elsewhere; its text says how to find and to end them."""
+
+
+@contextmanager
+def goes_on(text: str) -> Iterator[None]:
+    """Where the program is stopped within the `with` block, have it print this text."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise GoesOn(text) from None
+
+
 @contextmanager
 def exit_on_signals(*, continues: bool = True) -> Iterator[None]:
     """On Ctrl-C, SIGTERM, SIGHUP exit with 128 + the signal's number; if it `continues`, print the command for that."""
@@ -30,9 +43,11 @@ def exit_on_signals(*, continues: bool = True) -> Iterator[None]:
         if not received and not isinstance(error, KeyboardInterrupt):
             raise
         # With --restart the command would start over what it should continue.
-        words = ["resdepth", *(word for word in sys.argv[1:] if word != "--restart")]
-        remedy = f"to continue: {shlex.join(words)}" if continues else "finished work is kept"
-        print(f"resdepth: stopped; {remedy}", file=sys.stderr)
+        again = shlex.join(["resdepth", *(word for word in sys.argv[1:] if word != "--restart")])
+        line = f"stopped; {f'to continue: {again}' if continues else 'finished work is kept'}"
+        if isinstance(error, GoesOn):
+            line = f"stopped watching; {error}; to watch again: {again}"
+        print(f"resdepth: {line}", file=sys.stderr)
         # After an interrupt within an `exec` of a text, as of named tuples, Python would end with SIGINT, though it was
         # caught here; the next `exec` makes it forget that.
         exec("")

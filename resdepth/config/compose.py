@@ -43,10 +43,11 @@ class Point(NamedTuple):
 
 
 class ExpandedSweep(NamedTuple):
-    """The points of a sweep in order, and Hydra's own overrides (launcher)."""
+    """The points of a sweep in order, Hydra's own overrides, and the launcher that they choose with its settings."""
 
     points: tuple[Point, ...]
     hydra_overrides: tuple[str, ...]
+    launcher: tuple[str, dict[str, Any]]
 
 
 def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: bool = True) -> ExpandedSweep:
@@ -58,7 +59,7 @@ def expand(overrides: Sequence[str], config_dir: Path | None = None, *, swept: b
     with _composing(overrides, config_dir) as (composer, parsed):
         hydras = [o for o in parsed if o.is_hydra_override() and not o.key_or_group.startswith("hydra.sweeper.params")]
         points = tuple(map(composer.point, composer.lines(parsed, swept=swept)))
-        return ExpandedSweep(points, tuple(str(o.input_line) for o in hydras))
+        return ExpandedSweep(points, tuple(str(o.input_line) for o in hydras), composer.launcher(hydras))
 
 
 class FirstPoint(NamedTuple):
@@ -153,6 +154,12 @@ class _Composer:
         whole = [*(parse(f"{key}={value}", self._loader) for key, value in axes.items()), *own]
         require_bounded_axes(whole)
         return list(BasicSweeper.split_arguments(whole, None)[0])
+
+    def launcher(self, hydras: Sequence[Override]) -> tuple[str, dict[str, Any]]:
+        """Return the launcher that Hydra's own overrides choose, and its settings."""
+        composed = self._loader.load_configuration("config", [str(o.input_line) for o in hydras], RunMode.MULTIRUN)
+        settings: Any = OmegaConf.to_container(composed.hydra.launcher)
+        return composed.hydra.runtime.choices["hydra/launcher"], settings
 
     def point(self, line: list[str]) -> Point:
         """Compose and validate one point."""

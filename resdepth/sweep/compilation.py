@@ -24,7 +24,7 @@ from resdepth.config.schema import ModelConfig, RunConfig
 from resdepth.data.dataset import Shape
 from resdepth.data.device_data import to_device
 from resdepth.data.synthetic import random_dataset
-from resdepth.host import cores, sigint_blocked
+from resdepth.host import cores, signals_blocked
 from resdepth.models.plugins import Plugin, activate, active_plugins
 from resdepth.models.size import stages
 from resdepth.training.engine import block_forward
@@ -65,7 +65,7 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
         while waiting or active:
             while waiting and len(active) < cores():
                 process: BaseProcess = start(target=_compile, args=(waiting.pop(), *settings), daemon=True)
-                with sigint_blocked(), _without_main():
+                with signals_blocked(), _without_main():
                     process.start()
                 active.append(process)
             active = [process for process in active if process.is_alive()]

@@ -1,8 +1,9 @@
 """The plan of a sweep: which runs, in which directories, in which state. Trains nothing and needs no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from resdepth.config.compose import Point, expand
 from resdepth.config.keys import run_identity
@@ -95,11 +96,30 @@ class PlannedRun(RunSpec):
 
 
 @dataclass(frozen=True)
+class Launcher:
+    """Hydra's launcher of a sweep: its name on the command line, and its settings."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+    @property
+    def is_external(self) -> bool:
+        """Whether it executes the runs in processes of its own, perhaps on other machines."""
+        return not self.settings["_target_"].endswith(".BasicLauncher")
+
+    @property
+    def is_slurm(self) -> bool:
+        """Whether it submits jobs to Slurm, by whichever file of settings."""
+        return bool(self.settings["_target_"].endswith(".SlurmLauncher"))
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Every run of a sweep, in order, and Hydra's own overrides. `repeated` counts the points equal to another one."""
+    """Every run of a sweep, in order, and how Hydra launches it. `repeated` counts the points equal to another one."""
 
     runs: tuple[PlannedRun, ...]
     hydra_overrides: tuple[str, ...]
+    launcher: Launcher
     repeated: int
 
     @property
@@ -113,9 +133,9 @@ class Plan:
         return tuple(run for run in self.runs if run.state is not RunState.FINISHED)
 
     @property
-    def uses_external_launcher(self) -> bool:
-        """Whether a launcher other than Hydra's basic one executes the runs, in processes of its own."""
-        return any(o.lstrip("+").startswith("hydra/launcher=") and "basic" not in o for o in self.hydra_overrides)
+    def results(self) -> Path:
+        """The folder of all results, that of the first run."""
+        return self.runs[0].directory.parents[1]
 
 
 def longest_first(runs: Sequence[RunSpec]) -> list[int]:
@@ -143,7 +163,8 @@ def make_plan(
     if not swept and len(runs) != 1:
         remedy = f"train makes one run; these overrides make {len(runs)}; use resdepth sweep"
         raise ConfigError("overrides", " ".join(overrides), remedy)
-    return Plan(tuple(runs.values()), sweep.hydra_overrides, repeated=len(sweep.points) - len(runs))
+    repeated = len(sweep.points) - len(runs)
+    return Plan(tuple(runs.values()), sweep.hydra_overrides, Launcher(*sweep.launcher), repeated)
 
 
 def make_specs(overrides: Sequence[str]) -> tuple[RunSpec, ...]:

@@ -18,8 +18,9 @@ from resdepth.host import cores
 from resdepth.models.build import require_join
 from resdepth.results.files.lock import require_unlocked
 from resdepth.sweep.compilation import compile_blocks
-from resdepth.sweep.groups import Group, make_groups
-from resdepth.sweep.plan import Plan, RunSpec
+from resdepth.sweep.groups import Group, make_groups, make_jobs
+from resdepth.sweep.jobs import slurm
+from resdepth.sweep.plan import Plan, PlannedRun, RunSpec
 from resdepth.training import engine
 from resdepth.training.timing import window_steps, windows
 from resdepth.training.trainer import Trainer
@@ -34,28 +35,39 @@ _RUN_SECONDS = 0.7
 
 @dataclass(frozen=True)
 class ReadySweep:
-    """A plan that has passed its checks, and its groups."""
+    """A plan that has passed its checks, with its groups, or with the jobs of an external launcher."""
 
     plan: Plan
-    groups: tuple[Group, ...]
+    groups: tuple[Group, ...] = ()
+    jobs: tuple[tuple[PlannedRun, ...], ...] = ()
 
 
 def preflight(plan: Plan) -> ReadySweep:
     """Check locks, data sets and folders, and the device where the runs are executed in this process.
 
-    Another launcher's jobs check their device themselves (`require_devices`): it may not exist on this machine.
+    The jobs of an external launcher check their device themselves (`require_devices`): it may not exist on this
+    machine. Data are loaded, and where that is needed downloaded, here and before the first job.
     Raises ConfigError or DataError; no run's directory is written.
     """
-    for run in plan.pending:
-        require_unlocked(run.directory, run.config)
+    if plan.launcher.is_slurm:
+        slurm.require_commands(plan.launcher)
+    else:  # a run that another job trains may be waited for
+        for run in plan.pending:
+            require_unlocked(run.directory, run.config)
     _require_joins(plan.pending)
-    if not plan.uses_external_launcher:
+    if not plan.launcher.is_external:
         require_devices(plan.pending)
     for data in dict.fromkeys(run.config.data for run in plan.pending):
         sources.load(data)
     for folder in dict.fromkeys(run.directory.parent for run in plan.pending):
         _require_writable(folder)
-    return ReadySweep(plan, make_groups(plan))
+    return _grouped(plan)
+
+
+def _grouped(plan: Plan) -> ReadySweep:
+    if plan.launcher.is_external:
+        return ReadySweep(plan, jobs=make_jobs(plan))
+    return ReadySweep(plan, groups=make_groups(plan.runs, plan.pending))
 
 
 def require_devices(runs: Sequence[RunSpec]) -> None:
@@ -74,9 +86,9 @@ def require_devices(runs: Sequence[RunSpec]) -> None:
 
 def unchecked(plan: Plan) -> ReadySweep:
     """Group a plan's runs without loading data or writing anything, for an estimate. Raises ConfigError."""
-    if not plan.uses_external_launcher:
+    if not plan.launcher.is_external:
         require_devices(plan.pending)
-    return ReadySweep(plan, make_groups(plan))
+    return _grouped(plan)
 
 
 def _require_joins(runs: Sequence[RunSpec]) -> None:
@@ -104,7 +116,7 @@ def estimate_seconds(ready: ReadySweep) -> float | None:
 
     None where the small nets cannot be trained (the runs themselves will report why), and with another launcher.
     """
-    if ready.plan.uses_external_launcher:
+    if ready.plan.launcher.is_external:
         return None
     probes: dict[tuple[object, ...], _Probe] = {}
     try:
@@ -129,6 +141,8 @@ class _Probe:
 
 def _group_seconds(group: Group, probes: dict[tuple[object, ...], _Probe]) -> float:
     """Estimate a group's time: of all its runs side by side, but no less than the longest takes alone."""
+    if group.parts:
+        return max(_group_seconds(part, probes) for part in group.parts)
     count = min(group.concurrency, len(group.runs))
     deepest = max(run.config.depth for run in group.runs)
     alone, together = [], []

@@ -1,4 +1,4 @@
-"""Several runs or probes at once on a CPU, each in a process of its own, with one thread unless `threads` is set.
+"""Several runs or probes at once on a CPU, each in a process of its own; or a process for the runs of each GPU.
 
 Nets this small leave cores idle between their layers: two runs with one thread each are faster than one after the other
 with two. Each process is forked from one that has only loaded torch, so that it starts at once and inherits no threads;
@@ -13,15 +13,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from resdepth.data import sources
 from resdepth.data.dataset import Dataset
-from resdepth.host import sigint_blocked
+from resdepth.host import signals_blocked
 from resdepth.models.plugins import activate, active_plugins
 from resdepth.results.metrics import EpochRecord
 from resdepth.results.outcome import Outcome
@@ -49,9 +50,9 @@ def prepare() -> None:
         from multiprocessing import forkserver, resource_tracker
 
         context().set_forkserver_preload(["resdepth.sweep.run"])
-        # Before, because its start unblocks Ctrl-C.
-        resource_tracker.ensure_running()
-        with sigint_blocked():
+        with signals_blocked():
+            resource_tracker.ensure_running()  # it unblocks Ctrl-C
+        with signals_blocked():
             forkserver.ensure_running()
 
 
@@ -64,12 +65,12 @@ class Ended:
 
 
 def call_in_processes(
-    function: Callable[..., None], tasks: Iterable[tuple[Any, ...]], concurrency: int
+    function: Callable[..., None], tasks: Iterable[tuple[Any, ...]], concurrency: int, *, daemonic: bool = True
 ) -> Generator[tuple[int, Any], None, None]:
     """Call `function(*task, connection)` in a process for each task, `concurrency` at once, in the tasks' order.
 
     Yields (number of the task, message) for every message sent through its connection, and last (number, `Ended`). The
-    processes that are active are ended when the generator is closed.
+    processes that are active are ended when the generator is closed. A daemonic one may not start any of its own.
     """
     prepare()
     waiting = enumerate(tasks)
@@ -77,7 +78,7 @@ def call_in_processes(
     try:
         while True:
             for number, task in itertools.islice(waiting, concurrency - len(active)):
-                worker = _Worker(number, function, task)
+                worker = _Worker(number, function, task, daemonic=daemonic)
                 active[worker.connection] = worker
             if not active:
                 return
@@ -101,11 +102,11 @@ def call_in_processes(
 class _Worker:
     """A process that works on one task and reports through a pipe."""
 
-    def __init__(self, number: int, function: Callable[..., None], task: tuple[Any, ...]) -> None:
+    def __init__(self, number: int, function: Callable[..., None], task: tuple[Any, ...], *, daemonic: bool) -> None:
         self.number = number
         self._started = time.perf_counter()
         self.connection, there = multiprocessing.Pipe()
-        self.process: BaseProcess = context().Process(target=_call, args=(there,), daemon=True)
+        self.process: BaseProcess = context().Process(target=_call, args=(there,), daemon=daemonic)
         self.process.start()
         # So that the pipe is closed when the process ends.
         there.close()
@@ -151,62 +152,71 @@ def _exit_when_closed(connection: Connection) -> None:
 
 
 def train_in_processes(group: "Group", observer: Observer) -> list[Outcome]:
-    """Train a group's runs in processes, the longest first; `observer` receives their events here."""
-    runs, order = group.runs, longest_first(group.runs)
-    outcomes: dict[int, Outcome] = {}
-    tasks = ((runs[i], sources.load(runs[i].config.data), group.threads) for i in order)
-    with contextlib.closing(call_in_processes(_train, tasks, group.concurrency)) as messages:
+    """Train a group's runs in processes, one per run, the longest first, or one per device; observe them here."""
+    order = longest_first(group.runs)
+    units = [(part.runs, part.concurrency) for part in group.parts] or [((group.runs[i],), 1) for i in order]
+    tasks = ((runs, sources.load(runs[0].config.data), at_once, group.threads) for runs, at_once in units)
+    # A process that compiles for a GPU starts compilers.
+    called = call_in_processes(_train, tasks, len(group.parts) or group.concurrency, daemonic=not group.parts)
+    outcomes: dict[Path, Outcome] = {}
+    with contextlib.closing(called) as messages:
         for number, message in messages:
-            i = order[number]
-            if isinstance(message, Ended) and i in outcomes:
-                continue
-            event, *values = _as_failure(message) if isinstance(message, Ended) else message
-            getattr(observer, event)(runs[i], *values)
-            if event == "on_end":
-                outcomes[i] = values[0]
-    return [outcomes[i] for i in range(len(runs))]
+            runs = units[number][0]
+            events = [message]
+            if isinstance(message, Ended):
+                events = [
+                    ("on_end", i, _failure(message), None) for i, r in enumerate(runs) if r.directory not in outcomes
+                ]
+            for event, i, *values in events:
+                getattr(observer, event)(runs[i], *values)
+                if event == "on_end":
+                    outcomes[runs[i].directory] = values[0]
+    return [outcomes[run.directory] for run in group.runs]
 
 
-def _as_failure(end: Ended) -> tuple[Any, ...]:
-    """Return the event of a run whose process ended without an outcome."""
+def _failure(end: Ended) -> Outcome:
+    """Return the outcome of a run whose process ended without one."""
     message = f"its process {end.how}; run the same command again, which continues the run"
-    return "on_end", Outcome("failed", end.seconds, message), None
+    return Outcome("failed", end.seconds, message)
 
 
 class PipeObserver(Observer):
-    """Sends events to the process that started this one; ends this one when the receiver is gone."""
+    """Sends the events of runs, with their numbers, to the process that started this one; ends this one without it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, runs: Sequence[PlannedRun], connection: Connection) -> None:
+        self._numbers = {run.directory: number for number, run in enumerate(runs)}
         self._connection = connection
-        self._reported = 0.0
+        self._reported = dict.fromkeys(self._numbers, 0.0)
 
     def on_start(self, run: PlannedRun, epochs_done: int) -> None:
-        self._send("on_start", epochs_done)
+        self._send("on_start", run, epochs_done)
 
     def on_step(self, run: PlannedRun, iteration: int) -> None:
-        if time.monotonic() - self._reported >= _REPORT_SECONDS:
-            self._reported = time.monotonic()
-            self._send("on_step", iteration)
+        if time.monotonic() - self._reported[run.directory] >= _REPORT_SECONDS:
+            self._reported[run.directory] = time.monotonic()
+            self._send("on_step", run, iteration)
 
     def on_epoch(self, run: PlannedRun, record: EpochRecord) -> None:
-        self._send("on_epoch", record)
+        self._send("on_epoch", run, record)
 
     def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
-        self._send("on_end", outcome, last)
+        self._send("on_end", run, outcome, last)
 
-    def _send(self, *event: Any) -> None:
+    def _send(self, event: str, run: PlannedRun, *values: Any) -> None:
         try:
-            self._connection.send(event)
+            self._connection.send((event, self._numbers[run.directory], *values))
         except OSError:
             # Not an outcome: the run is interrupted, as by a kill.
             raise SystemExit(1) from None
 
 
-def _train(run: PlannedRun, data: Dataset, threads: int | None, connection: Connection) -> None:
-    """Train one run; what its process does."""
+def _train(
+    runs: tuple[PlannedRun, ...], data: Dataset, concurrency: int, threads: int | None, connection: Connection
+) -> None:
+    """Train runs of one device; what their process does. `data` is the data set of the first."""
     from resdepth import device as devices
-    from resdepth.sweep.run import train_run
+    from resdepth.sweep.run import train_interleaved
 
-    sources.preload(run.config.data, data)
+    sources.preload(runs[0].config.data, data)
     with devices.threads(threads, pinned=False):  # other runs share the cores
-        train_run(run, PipeObserver(connection))
+        train_interleaved(runs, concurrency, PipeObserver(runs, connection))

@@ -93,7 +93,7 @@ def _steps(
         # Nothing is written: the directory belongs to the other process.
         outcome = Outcome("failed", time.perf_counter() - started, str(error))
     except Exception as error:
-        outcome = _fail(run, error, time.perf_counter() - started, at_once)
+        outcome = record_failure(run, error, time.perf_counter() - started, at_once)
     observer.on_end(run, outcome, last)
     return outcome
 
@@ -180,7 +180,7 @@ def _resume(run: PlannedRun, trainer: Trainer) -> list[EpochRecord]:
     return rows
 
 
-def _fail(run: PlannedRun, error: Exception, seconds: float, at_once: int) -> Outcome:
+def record_failure(run: PlannedRun, error: Exception, seconds: float = 0.0, at_once: int = 1) -> Outcome:
     """Make the outcome of a failed run; write it and the traceback into the run's directory if possible."""
     folder, message = run.directory, str(error)
     if not isinstance(error, ResdepthError):
@@ -197,9 +197,9 @@ def _fail(run: PlannedRun, error: Exception, seconds: float, at_once: int) -> Ou
     outcome = Outcome("failed", seconds, message)
     # The disk may be what failed; the outcome is reported in any case.
     with contextlib.suppress(OSError):
-        if folder.is_dir():
-            (folder / FAILURE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-            write_outcome(folder, outcome)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FAILURE).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        write_outcome(folder, outcome)
     return outcome
 
 

@@ -4,7 +4,7 @@ import pytest
 from support.runs import TINY, train_here
 from typer.testing import CliRunner
 
-from resdepth.cli import printing
+from resdepth.cli import plans, printing
 from resdepth.cli.app import app
 from resdepth.sweep import groups
 from resdepth.sweep.plan import make_plan
@@ -19,11 +19,11 @@ def test_durations_are_said_in_words(seconds, words):
 
 
 def test_a_sweep_of_hours_says_what_would_be_quicker(capsys):
-    printing.print_estimate(50.0, "this machine", on_gpu=False)
+    plans.print_estimate(50.0, "this machine", on_gpu=False)
     assert "Quicker" not in capsys.readouterr().out
-    printing.print_estimate(20_000.0, "a GPU", on_gpu=True)
+    plans.print_estimate(20_000.0, "a GPU", on_gpu=True)
     assert "device=cuda" not in capsys.readouterr().out
-    printing.print_estimate(20_000.0, "this machine", on_gpu=False)
+    plans.print_estimate(20_000.0, "this machine", on_gpu=False)
     said = capsys.readouterr().out
     assert "About 5 h 33 min on this machine." in said
     assert all(part in said for part in ("device=cuda", "recipe.epochs=N", "data.limit=N", "data=digits"))
@@ -43,7 +43,7 @@ def test_a_sweep_that_the_memory_slows_down_says_so_at_its_start(monkeypatch):
     [((), False), (("engine=compiled",), True), (("engine=compiled", "gradient_checkpointing=true"), False)],
 )
 def test_a_compilation_is_announced(words, is_said, capsys, tmp_path):
-    printing.announce(make_plan(["depth=8", "device=cpu", f"results={tmp_path}", *words]))
+    plans.announce(make_plan(["depth=8", "device=cpu", f"results={tmp_path}", *words]))
     assert ("compiled first" in capsys.readouterr().out) == is_said
 
 

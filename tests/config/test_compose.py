@@ -44,7 +44,7 @@ def test_every_model_and_recipe_composes(group, option):
 
 def test_every_yaml_file_is_one_of_those_and_names_its_source():
     files = [p for p in CONFIGS.rglob("*.yaml") if p.parent != CONFIGS]
-    assert {p.parent.name for p in files} == {"data", "model", "recipe", "experiment"}
+    assert {p.parent.name for p in files} == {"data", "model", "recipe", "experiment", "launcher"}
     assert all(p.read_text().startswith("# ") for p in files)
 
 

@@ -9,7 +9,7 @@ from resdepth.results import run_directory
 from resdepth.results.metrics import SCHEMA_VERSION, EpochRecord, read_rows, to_row, write_rows
 from resdepth.results.outcome import Outcome, write_outcome
 from resdepth.results.table import load_results
-from resdepth.sweep.launch import launch
+from resdepth.sweep.jobs.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
@@ -49,7 +49,7 @@ def all_rows(folder):
 
 
 def sweep_rows(folder, *words):
-    outcomes = launch(preflight(make_plan([*words, f"results={folder}"])), Observer)
+    outcomes = launch(preflight(make_plan([*words, f"results={folder}"])), Observer())
     assert {o.state for o in outcomes} == {"finished"}
     return all_rows(folder)
 
@@ -107,4 +107,4 @@ RECORD = EpochRecord(
 
 
 def execute_here(*words):
-    return launch(preflight(make_plan(words)), Observer)
+    return launch(preflight(make_plan(words)), Observer())

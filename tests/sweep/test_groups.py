@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.runs import TINY, train_here
 
-from resdepth.cli.printing import print_concurrency
+from resdepth.cli.plans import print_concurrency
 from resdepth.sweep import groups
 from resdepth.sweep.groups import make_groups
 from resdepth.sweep.plan import make_plan
@@ -15,12 +15,16 @@ def _two_cores(monkeypatch):
     monkeypatch.setattr(groups, "cores", lambda: 2)
 
 
+def groups_of(plan):
+    return make_groups(plan.runs, plan.pending)
+
+
 def test_how_many_at_once_follows_from_the_whole_plan_not_from_what_is_left(tmp_path):
     words = ("depth=8,14", "variant=plain", f"results={tmp_path}", *TINY)
-    (group,) = make_groups(make_plan(words))
+    (group,) = groups_of(make_plan(words))
     assert (len(group.runs), group.concurrency, group.uses_processes) == (2, 2, True)
     train_here("depth=8", *words[1:])
-    (group,) = make_groups(make_plan(words))
+    (group,) = groups_of(make_plan(words))
     assert (len(group.runs), group.concurrency, group.uses_processes) == (1, 2, True)
 
 
@@ -38,24 +42,21 @@ def test_how_many_at_once_follows_from_the_whole_plan_not_from_what_is_left(tmp_
         (("depth=8,14,20", "threads=2", "runs_per_job=3"), [(6, 3)]),
         # Precision is a setting of the whole process.
         (("depth=8,14,20", "precision=fp32,bf16"), [(6, 2), (6, 2)]),
-        # Another launcher distributes the jobs itself: one run each, unless said otherwise.
-        (("depth=8,14,20", "hydra/launcher=joblib"), [(1, 1)] * 6),
-        (("depth=8,14,20", "hydra/launcher=joblib", "runs_per_job=4"), [(4, 4), (2, 4)]),
     ],
 )
 def test_groups(words, expected, tmp_path):
     plan = make_plan([*words, "device=cpu", f"results={tmp_path}"])
-    assert [(len(group.runs), group.concurrency) for group in make_groups(plan)] == expected
+    assert [(len(group.runs), group.concurrency) for group in groups_of(plan)] == expected
 
 
 def test_no_more_run_at_once_than_the_memory_holds(monkeypatch, tmp_path):
     plan = make_plan(["depth=8,14", "variant=plain", "device=cpu", f"results={tmp_path}"])
     one = max(run.own_memory_bytes + run.process_memory_bytes for run in plan.runs)
     monkeypatch.setattr(groups.devices, "free_memory", lambda _: 1.5 * one)
-    assert make_groups(plan)[0].concurrency == 1
+    assert groups_of(plan)[0].concurrency == 1
     monkeypatch.setattr(groups.devices, "free_memory", lambda _: 2 * one)
-    assert make_groups(plan)[0].concurrency == 2
-    group = make_groups(plan)[0]
+    assert groups_of(plan)[0].concurrency == 2
+    group = groups_of(plan)[0]
     assert (group.wanted, group.fitting) == (2, 2)
 
 
@@ -77,7 +78,7 @@ def test_a_sweep_whose_runs_do_not_all_fit_says_how_many_do(words, concurrency, 
     plan = make_plan(["depth=8,14,20,26", words, "device=cpu", f"results={tmp_path}"])
     sizes = sorted((run.own_memory_bytes + run.process_memory_bytes for run in plan.runs), reverse=True)
     monkeypatch.setattr(groups.devices, "free_memory", lambda _: sum(sizes[:3]))
-    made = make_groups(plan)
+    made = groups_of(plan)
     assert made[0].concurrency == concurrency
     print_concurrency(made)
     assert capsys.readouterr().out == line
@@ -88,7 +89,7 @@ def test_a_sweep_whose_runs_do_not_all_fit_says_how_many_do(words, concurrency, 
 )
 def test_threads_are_pinned_where_nothing_else_would_inherit_their_core(device, engine, expected, monkeypatch):
     plan = make_plan(["depth=8", "variant=plain", "device=cpu", f"engine={engine}"])
-    (group,) = make_groups(plan)
+    (group,) = groups_of(plan)
     monkeypatch.setattr(groups.devices, "resolve", lambda _: torch.device(device))
     assert group.pins_threads == expected
 

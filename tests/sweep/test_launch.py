@@ -6,9 +6,9 @@ import pytest
 from support.runs import TINY, execute_here
 
 import resdepth.sweep.run
-from resdepth.cli import printing
+from resdepth.cli import plans, printing
 from resdepth.errors import ConfigError
-from resdepth.sweep.launch import launch
+from resdepth.sweep.jobs.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
@@ -27,13 +27,13 @@ def test_a_sweep_goes_through_hydras_launcher_and_leaves_only_runs():
 def test_a_sweep_over_data_or_names_reports_every_folder(capsys):
     words = ["depth=8", "variant=plain", "name=a,b", *TINY]
     plan = make_plan(words)
-    launch(preflight(plan), Observer)
+    launch(preflight(plan), Observer())
     printing.print_results(plan)
     printed = capsys.readouterr().out
     assert [printed.count(f"finished  {name}") for name in "ab"] == [1, 1]
     assert "a: plain: 8 layers" in printed
     assert "b: plain: 8 layers" in printed
-    printing.announce(plan)
+    plans.announce(plan)
     assert "results in results/a and results/b." in capsys.readouterr().out
 
 
@@ -66,9 +66,13 @@ def test_one_failed_run_does_not_stop_the_others(monkeypatch):
 @pytest.mark.slow
 def test_the_device_is_checked_in_the_job_of_another_launcher_which_may_run_on_another_machine():
     words = ["depth=8", "device=cuda:99", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *TINY[:2]]
-    outcomes = launch(preflight(make_plan(words)), Observer)
+    outcomes = launch(preflight(make_plan(words)), Observer())
     assert [outcome.state for outcome in outcomes] == ["failed", "failed"]
     assert all(o.message.startswith("device=cuda:99: torch finds no such CUDA device here") for o in outcomes)
-    assert list(Path("results/digits").iterdir()) == []
+    files = {p.name for run in Path("results/digits").iterdir() for p in run.iterdir()}
+    assert files == {"outcome.json", "failure.txt"}
     with pytest.raises(ConfigError, match="device=cuda:99: torch finds no such CUDA device here"):
         preflight(make_plan([*words[:2], *TINY[:2]]))
+    # On a machine that has the device, the same command trains them.
+    words[1] = "device=cpu"
+    assert [o.state for o in execute_here(*words)] == ["finished", "finished"]

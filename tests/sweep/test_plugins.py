@@ -20,7 +20,7 @@ from resdepth.report.plots import draw
 from resdepth.results.table import load_results
 from resdepth.sweep import compilation, processes
 from resdepth.sweep.groups import Group
-from resdepth.sweep.launch import launch
+from resdepth.sweep.jobs.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
@@ -45,7 +45,7 @@ def plugin(tmp_path):
 def alone(plugin, tmp_path):
     """The rows of both variants trained in this process, one after the other."""
     plan = make_plan([*WORDS, "runs_per_job=1", f"results={tmp_path / 'alone'}"])
-    assert [o.state for o in launch(preflight(plan), Observer)] == ["finished"] * 2
+    assert [o.state for o in launch(preflight(plan), Observer())] == ["finished"] * 2
     return all_rows(tmp_path / "alone")
 
 
@@ -61,7 +61,7 @@ def test_worker_processes_train_it_from_the_content_of_its_file(alone, plugin, t
 @pytest.mark.slow
 def test_the_jobs_of_a_launcher_train_it(alone, plugin, tmp_path):
     words = [*WORDS, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"results={tmp_path / 'jobs'}"]
-    assert [o.state for o in launch(preflight(make_plan(words)), Observer)] == ["finished"] * 2
+    assert [o.state for o in launch(preflight(make_plan(words)), Observer())] == ["finished"] * 2
     assert all_rows(tmp_path / "jobs").keys() == alone.keys()
 
 
@@ -92,10 +92,10 @@ def test_figures_and_summary_need_no_plugin_and_versions_of_it_are_settings(alon
     other = write_plugin(tmp_path, defining(twice="lambda z, a: 2 * z"), "other.py")
     use_plugins([plugin, other])
     words = ["depth=8", *TINY, f"results={tmp_path / 'alone'}"]
-    launch(preflight(make_plan(["variant=twice", *words])), Observer)
+    launch(preflight(make_plan(["variant=twice", *words])), Observer())
     (comparison,) = comparisons(load_results(tmp_path / "alone"))
     assert set(comparison.rows.variant) == {"residual", "half", "twice"}
-    launch(preflight(make_plan(["variant=half", *words])), Observer)
+    launch(preflight(make_plan(["variant=half", *words])), Observer())
     shutil.rmtree(next((tmp_path / "alone").glob("*/twice*")))
     found = comparisons(load_results(tmp_path / "alone"))
     assert [list(c.rows.variant.unique()) for c in found] in ([["half", "residual"]] * 2, [["residual", "half"]] * 2)

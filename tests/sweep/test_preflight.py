@@ -13,7 +13,7 @@ from support.trainers import CPU
 import resdepth.sweep.groups
 from resdepth.errors import ConfigError
 from resdepth.sweep import preflight as preflight_module
-from resdepth.sweep.launch import launch
+from resdepth.sweep.jobs.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan, make_specs
 from resdepth.sweep.preflight import estimate_seconds, preflight, timed_trainers, timing_data
@@ -179,7 +179,7 @@ def test_the_estimate_on_a_gpu_is_near_the_time_taken(tmp_path, measurement):
     estimated = estimate_seconds(ready)
     asked = time.perf_counter() - started
     started = time.perf_counter()
-    assert {o.state for o in launch(ready, Observer)} == {"finished"}
+    assert {o.state for o in launch(ready, Observer())} == {"finished"}
     taken = time.perf_counter() - started
     measurement(f"estimate: {estimated:.1f} s, known after {asked:.1f} s; the sweep took {taken:.1f} s")
     assert taken / 4 < estimated < 4 * taken

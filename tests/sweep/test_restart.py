@@ -15,7 +15,7 @@ from resdepth.cli.printing import print_summary
 from resdepth.errors import ConfigError
 from resdepth.results.filters import Filters
 from resdepth.results.table import load_results
-from resdepth.sweep.launch import launch
+from resdepth.sweep.jobs.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
@@ -42,7 +42,7 @@ def folder(trained, tmp_path):
 
 
 def restart():
-    return launch(preflight(make_plan(WORDS, restart=True)), Observer)
+    return launch(preflight(make_plan(WORDS, restart=True)), Observer())
 
 
 @pytest.mark.parametrize("command", ["sweep", "train"])

@@ -21,7 +21,7 @@ from resdepth.report.figures.draw import draw
 from resdepth.results import checkpoint
 from resdepth.results.metrics import read_rows
 from resdepth.results.table import load_results
-from resdepth.sweep.launch import launch
+from resdepth.sweep.jobs.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
@@ -124,7 +124,7 @@ SPOILT = {
 def test_a_damaged_checkpoint_fails_its_run_alone_and_without_it_the_run_starts_over(broken, whole, spoil, line):
     path = broken / "checkpoint.pt"
     path.write_bytes(spoil(path))
-    plain, residual = launch(preflight(make_plan(WORDS)), Observer)
+    plain, residual = launch(preflight(make_plan(WORDS)), Observer())
     assert (plain.state, residual.state) == ("failed", "finished")
     assert plain.message.startswith(f"{path}: {line}")
     assert plain.message.endswith("remove it and its run starts over")
@@ -156,7 +156,7 @@ def test_a_checkpoint_of_another_run_is_refused(broken):
     train_here(*WORDS, "variant=residual", "keep_checkpoint=true")
     (other,) = broken.parent.glob("residual-*")
     (broken / "checkpoint.pt").write_bytes((other / "checkpoint.pt").read_bytes())
-    outcome, _ = launch(preflight(make_plan([*WORDS, "seed=0,1", "variant=plain"])), Observer)
+    outcome, _ = launch(preflight(make_plan([*WORDS, "seed=0,1", "variant=plain"])), Observer())
     assert "checkpoint.pt: is of another run (variant=residual there, plain here); remove it" in outcome.message
 
 
@@ -210,7 +210,7 @@ def test_a_run_is_not_continued_on_a_damaged_csv_and_is_once_it_is_mended(broken
     good = path.read_bytes()
     damage(path, DAMAGES[name][0])
     bad = path.read_bytes()
-    plain, residual = launch(preflight(make_plan(WORDS)), Observer)
+    plain, residual = launch(preflight(make_plan(WORDS)), Observer())
     assert (plain.state, residual.state) == ("failed", "finished")
     assert plain.message.startswith(f"{path}: ")
     assert plain.message.endswith("; or remove checkpoint.pt to start the run over")

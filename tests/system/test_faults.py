@@ -14,7 +14,7 @@ from support.runs import all_rows
 import resdepth.sweep.plan
 import resdepth.sweep.run
 from resdepth.results import checkpoint
-from resdepth.sweep.launch import launch
+from resdepth.sweep.jobs.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
@@ -216,6 +216,6 @@ def test_a_gpu_without_memory_fails_its_run_and_the_others_are_trained(tmp_path,
     monkeypatch.setattr(resdepth.sweep.run, "Trainer", runs_out_on_plain)
     monkeypatch.chdir(tmp_path)
     words = ("depth=8", "recipe.epochs=2", "data.limit=128", "device=cpu", "recipe.batch_size=3")
-    plain, residual = launch(preflight(make_plan(words)), Observer)
+    plain, residual = launch(preflight(make_plan(words)), Observer())
     assert plain.message == "out of memory on the device; use a smaller model.width or a lower depth"
     assert residual.state == "finished"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Context, Exit, Option
 
 from resdepth.cli.commands.options import ConfigDir, Overrides, Plugins, Quiet
-from resdepth.cli.signals import exit_on_signals
+from resdepth.cli.signals import exit_on_signals, goes_on
 from resdepth.cli.stdout import busy, warn
 from resdepth.config.checks import require_choice
 from resdepth.config.schema import RunConfig
@@ -16,6 +16,7 @@ from resdepth.host import cores
 from resdepth.models.plugins import use_plugins
 
 if TYPE_CHECKING:
+    from resdepth.results.outcome import Outcome
     from resdepth.sweep.plan import Plan
     from resdepth.sweep.preflight import ReadySweep
 
@@ -31,6 +32,9 @@ resdepth show lists what there is to choose from; resdepth show keys explains ev
 
 Cfg = Annotated[
     str | None, Option("--cfg", "-c", help="Print the first run's configuration: job (YAML), or origin of each value.")
+]
+Detach = Annotated[
+    bool, Option("--detach", help="On Slurm: submit the jobs and return; the same command without it watches them.")
 ]
 Jobs = Annotated[str | None, Option("--jobs", "-j", metavar="N", help="Runs at once: short for runs_per_job=N.")]
 Multirun = Annotated[bool, Option("--multirun", "-m", help="Accepted as in Hydra; a sweep always is one.")]
@@ -48,6 +52,7 @@ def sweep(
     config_dir: ConfigDir = None,
     cfg: Cfg = None,
     jobs: Jobs = None,
+    detach: Detach = False,
     multirun: Multirun = False,
     plugin: Plugins = None,
 ) -> None:
@@ -59,24 +64,31 @@ def sweep(
         print(_composed(cfg, overrides, config_dir, swept=swept), end="")
         return
     with busy("Reading the configuration", quiet=quiet):
-        from resdepth.cli import printing
+        from resdepth.cli import plans, printing
         from resdepth.sweep.plan import make_plan
 
         plan = make_plan(overrides, config_dir, swept=swept, restart=restart)
+    if detach and not plan.launcher.is_slurm:
+        raise ConfigError("--detach", "", "needs jobs that go on without this command; add hydra/launcher=slurm")
     if dry_run:
         _report_dry_run(plan)
         return
     with busy("Loading PyTorch and the data", quiet=quiet):
         ready = _prepare(plan)
     from resdepth.cli.progress import open_progress, track_reading
-    from resdepth.sweep.launch import launch
+    from resdepth.sweep.jobs.launch import launch
 
     if not quiet:
-        printing.announce(plan)
-        printing.print_concurrency(ready.groups)
+        plans.announce(plan)
+        plans.print_concurrency(ready.groups)
         _print_estimate(ready)
-    with open_progress(plan, quiet=quiet) as make_observer:
-        outcomes = launch(ready, make_observer, config_dir)
+    if plan.launcher.is_slurm and plan.pending:
+        outcomes = _train_on_slurm(ready, config_dir, detach=detach, quiet=quiet)
+        if outcomes is None:
+            return
+    else:
+        with open_progress(plan, quiet=quiet) as observer:
+            outcomes = launch(ready, observer, config_dir)
     if not quiet:
         warn(printing.print_results(plan, track_reading))
     failed = [(run, o) for run, o in zip(plan.pending, outcomes, strict=True) if not o.is_result]
@@ -85,12 +97,36 @@ def sweep(
         raise Exit(1)
 
 
+def _train_on_slurm(
+    ready: "ReadySweep", config_dir: Path | None, *, detach: bool, quiet: bool
+) -> "list[Outcome] | None":
+    """Submit the jobs, and watch them unless `detach`; return the outcomes of the pending runs."""
+    from resdepth.cli import plans
+    from resdepth.cli.progress import open_progress
+    from resdepth.sweep.jobs.cluster import submit, watch
+    from resdepth.sweep.jobs.slurm import abbreviate
+
+    with busy("Submitting the jobs", quiet=quiet):
+        submitted = submit(ready, config_dir)
+    if not quiet:
+        plans.print_submission(submitted, detached=detach)
+    if detach:
+        return None
+    ids = abbreviate(submitted.folders)
+    with (
+        goes_on(f"Slurm's jobs go on: squeue --me lists them, scancel {ids} ends them"),
+        open_progress(ready.plan, quiet=quiet) as observer,
+    ):
+        outcomes = watch(submitted, observer)
+    return [outcomes[run.directory] for run in ready.plan.pending]
+
+
 def _prepare(plan: "Plan") -> "ReadySweep":
     """Load torch and check the plan."""
     from resdepth.sweep import processes
 
     is_on_cpu = {run.config.device for run in plan.pending} <= {"auto", "cpu"}
-    if len(plan.pending) > 1 and cores() > 1 and is_on_cpu and not plan.uses_external_launcher:
+    if len(plan.pending) > 1 and cores() > 1 and is_on_cpu and not plan.launcher.is_external:
         processes.prepare()  # loads torch while this process does the same
     from resdepth.sweep.preflight import preflight
 
@@ -123,11 +159,11 @@ def _composed(kind: str, overrides: list[str], config_dir: Path | None, *, swept
 
 def _report_dry_run(plan: "Plan") -> None:
     """Print the plan at once, then what takes loading torch: how long it would take. Downloads and trains nothing."""
-    from resdepth.cli import printing
+    from resdepth.cli import plans
 
-    printing.print_plan(plan)
-    printing.print_missing_data(plan)
-    printing.print_data_notes(plan)
+    plans.print_plan(plan)
+    plans.print_missing_data(plan)
+    plans.print_data_notes(plan)
     sys.stdout.flush()
     if plan.pending:
         from resdepth.sweep.preflight import unchecked
@@ -141,10 +177,10 @@ def _report_dry_run(plan: "Plan") -> None:
 def _print_estimate(ready: "ReadySweep") -> None:
     with busy("Timing training steps"):
         from resdepth import device
-        from resdepth.cli import printing
+        from resdepth.cli import plans
         from resdepth.sweep.preflight import estimate_seconds
 
         seconds = estimate_seconds(ready)
     if seconds is not None:
         used = device.resolve(ready.groups[0].runs[0].config.device)
-        printing.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
+        plans.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")

@@ -1,0 +1,97 @@
+"""What is asked of Slurm itself: which jobs wait or run, how one ended. Submitting is left to submitit."""
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from resdepth.errors import ConfigError
+from resdepth.sweep.plan import Launcher
+
+_COMMANDS = ("sbatch", "srun", "squeue")
+_SECONDS = 60.0  # a busy controller takes as long to answer
+_DEFAULT_MAX_ARRAY = 1001  # Slurm's own default of MaxArraySize
+# Reasons for which a job waits until somebody releases it.
+_HELD = ("JobHeldUser", "JobHeldAdmin", "launch failed requeued held", "job requeued in held state")
+_WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "CONFIGURING", "SPECIAL_EXIT")
+
+
+class Job(NamedTuple):
+    """A job in the queue: Slurm's word for its state, and why it waits."""
+
+    state: str
+    reason: str
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it does not run yet."""
+        return self.state in _WAITING
+
+
+def require_commands(launcher: Launcher) -> None:
+    """Raises ConfigError where Slurm's commands are missing, or where several processes would train the same run."""
+    missing = [command for command in _COMMANDS if shutil.which(command) is None]
+    if missing:
+        remedy = f"Slurm's {' and '.join(missing)} cannot be found here; use a login node of the cluster"
+        raise ConfigError("hydra/launcher", launcher.name, remedy)
+    for key in ("nodes", "tasks_per_node"):
+        if (value := launcher.settings.get(key)) not in (None, 1):
+            remedy = "a job is one process on one node; runs_per_job=N puts several runs into it"
+            raise ConfigError(f"hydra.launcher.{key}", value, remedy)
+
+
+def queue() -> dict[str, Job] | None:
+    """Return this user's jobs that wait or run, by id (an array's as 12_0); None where Slurm does not answer."""
+    words = ["squeue", f"--user={os.getuid()}", "--array", "--noheader", "--format=%i|%T|%r"]
+    if (lines := _ask(words)) is None:
+        return None
+    fields = (line.split("|") for line in lines)
+    return {job: Job(state, reason) for job, state, reason in fields}
+
+
+def final_state(job: str) -> str:
+    """Return Slurm's word for how a job ended, such as CANCELLED; empty where neither squeue nor sacct knows."""
+    squeue = ["squeue", f"--jobs={job}", "--states=all", "--array", "--noheader", "--format=%T"]
+    sacct = ["sacct", f"--jobs={job}", "--noheader", "--allocations", "--parsable2", "--format=State"]
+    for words in (squeue, sacct):
+        if lines := _ask(words):
+            return lines[-1].split()[0]
+    return ""
+
+
+def max_array_size() -> int:
+    """Return how many jobs one array may have here."""
+    for line in _ask(["scontrol", "show", "config"]) or []:
+        key, _, value = line.partition("=")
+        if key.strip() == "MaxArraySize" and value.strip().isdigit():
+            return max(1, int(value) - 1)
+    return _DEFAULT_MAX_ARRAY - 1
+
+
+def describe(jobs: Mapping[str, Job]) -> str:
+    """Describe jobs in the queue: `2 jobs running, 6 waiting (Resources)`; one that is held, with its remedy."""
+    waiting = [job for job in jobs.values() if job.is_waiting]
+    parts = [(len(jobs) - len(waiting), "running"), (len(waiting), "waiting")]
+    words = [f"{number} {'job' if number == 1 else 'jobs'} {what}" for number, what in parts if number]
+    reasons = Counter(job.reason for job in waiting if job.reason not in ("None", ""))
+    text = ", ".join(words) + (f" ({', '.join(reasons)})" if reasons else "")
+    held = [name for name, job in jobs.items() if job.reason in _HELD]
+    return text + (f"; held until: scontrol release {abbreviate(held)}" if held else "")
+
+
+def abbreviate(jobs: Collection[str]) -> str:
+    """Return the jobs as scancel and squeue take them, each array once: 12_0, 12_1, 15 -> 12 15."""
+    return " ".join(dict.fromkeys(job.partition("_")[0] for job in jobs))
+
+
+def _ask(words: Sequence[str]) -> list[str] | None:
+    """Return the lines that a command prints; None where it fails."""
+    # A user's own settings would change what is listed.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SACCT_"))}
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_SECONDS, env=clean, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else None
