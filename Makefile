@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo why test test-fast test-long lint clean
+.PHONY: help install demo why test test-fast test-long test-slurm lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +43,17 @@ test-fast: $(VENV)/.tested ## run every test but the slow ones (kills, faults, d
 
 test-long: $(VENV)/.tested ## run every test, with 20 kills of a sweep and 1000 examples of generated input each
 	RESDEPTH_KILLS=20 RESDEPTH_EXAMPLES=1000 $(PYTEST)
+
+SLURM := slurmctld slurmd slurm-client munge slurmdbd mariadb-server
+
+test-slurm: $(VENV)/.tested ## install Slurm (root on Debian), start two nodes on this machine, run the tests of a cluster, stop it
+	@if [ "$$(id -u)" != 0 ] || ! command -v dpkg > /dev/null; then \
+		echo "make test-slurm: skipped, because it installs and starts Slurm, which needs root on Debian or Ubuntu"; \
+	else \
+		dpkg --status $(SLURM) > /dev/null 2>&1 || { apt-get --quiet=2 update && \
+			RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 install --no-install-recommends $(SLURM) > /dev/null; } && \
+		RESDEPTH_SLURM=1 $(BIN)/python -m pytest tests/system/slurm; \
+	fi
 
 lint: $(VENV)/.tested ## check style and types
 	$(BIN)/ruff check .

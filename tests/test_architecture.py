@@ -36,7 +36,7 @@ WITH_TORCH = {
     "probes.nets", "probes.trained", "probes.evaluation", "probes.selection", "probes.probe",
     "probes.measures.gradients", "probes.measures.identity", "probes.measures.learn_identity", "probes.measures.grow",
     "probes.measures.decay", "probes.measures.insertion",
-    "bench.benchmark", "bench.measure", "bench.memory", "bench.floors", "bench.baseline",
+    "bench.benchmark", "bench.steps.measure", "bench.steps.memory", "bench.steps.floors", "bench.steps.baseline",
 }  # fmt: skip
 PRINTERS = {"rich", "typer"}
 HYDRA = {"hydra", "omegaconf"}
@@ -61,8 +61,8 @@ LIBRARIES = {"torch", "torchvision", "hydra", "omegaconf", "pd", "np", "plt", "m
 PRIVATE_NAMES = {
     "hydra": {"config.compose"},
     "torch._foreach_copy_": {"training.sgd"},
-    "torch._C": {"bench.memory"},
-    "torch._C._cuda_clearCublasWorkspaces": {"bench.memory"},
+    "torch._C": {"bench.steps.memory"},
+    "torch._C._cuda_clearCublasWorkspaces": {"bench.steps.memory"},
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES, MOST_ROOMS = 260, 50, 8, 16
 

@@ -12,10 +12,11 @@ import torch
 
 from resdepth import device as devices
 from resdepth.bench import findings
-from resdepth.bench.baseline import plain_sweep_seconds
 from resdepth.bench.figure import draw
-from resdepth.bench.measure import make_points, measure, measure_busy
-from resdepth.bench.rows import BusyCost, StepCost, SweepTime
+from resdepth.bench.rows import BusyCost, ScaleCost, StepCost, SweepTime
+from resdepth.bench.scale import measure_scale
+from resdepth.bench.steps.baseline import plain_sweep_seconds
+from resdepth.bench.steps.measure import make_points, measure, measure_busy
 from resdepth.errors import ConfigError, RunError
 from resdepth.report.style import save_figure
 from resdepth.results import environment
@@ -99,6 +100,17 @@ def bench_busy(overrides: Sequence[str], out: Path | None, report: Report) -> Pa
         report(findings.busy_line(pinned, unpinned))
         costs += [pinned, unpinned]
         rows.write(folder / "busy.csv", costs)
+    return folder
+
+
+def bench_runs(count: int, out: Path | None, report: Report) -> Path:
+    """Measure what a sweep of so many short runs costs besides their training; return the folder."""
+    folder = _make_folder(make_specs(["device=cpu"]), out, "runs")
+    costs: list[ScaleCost] = []
+    for cost in measure_scale(count, devices.device_name(torch.device("cpu"))):
+        costs.append(cost)
+        report(findings.scale_line(cost))
+    rows.write(folder / "scale.csv", costs)
     return folder
 
 

@@ -1,8 +1,9 @@
 """Benchmark results as text: one line per measurement, and comparisons between them. Needs no torch."""
 
+import math
 from collections.abc import Sequence
 
-from resdepth.bench.rows import BASELINE, BusyCost, StepCost, SweepTime
+from resdepth.bench.rows import BASELINE, BusyCost, ScaleCost, StepCost, SweepTime
 
 
 def line(cost: StepCost) -> str:
@@ -37,6 +38,14 @@ def busy_line(pinned: BusyCost, unpinned: BusyCost) -> str:
     busy = f"{_format_ms(pinned.idle_ms)} ms a step, {pinned.ratio:.1f} times that beside a busy process"
     other = f"without pinned threads {_format_ms(unpinned.idle_ms)} ms and {unpinned.ratio:.1f} times that"
     return f"{pinned.data}, {pinned.variant}-{pinned.depth}, {pinned.threads} threads: {busy}; {other}"
+
+
+def scale_line(cost: ScaleCost) -> str:
+    """Return one line for a command of a sweep of many runs: time, memory, files, and calls a run that concern them."""
+    jobs = f", {cost.jobs:,} {'job' if cost.jobs == 1 else 'jobs'} in the queue" if cost.jobs else ""
+    calls = "" if math.isnan(cost.operations) else f", {cost.operations:.1f} calls a run to the file system"
+    what = f"{cost.runs:,} runs, {cost.step}: {cost.seconds:.1f} s, {cost.memory_mib:,.0f} MiB"
+    return f"{what}, {cost.files:,} files{jobs}{calls}"
 
 
 def findings(costs: Sequence[StepCost]) -> list[str]:

@@ -68,3 +68,18 @@ class BusyCost:
     def ratio(self) -> float:
         """How many times as long a step takes beside the busy process."""
         return self.busy_ms / self.idle_ms
+
+
+@dataclass(frozen=True)
+class ScaleCost:
+    """A row of scale.csv: a command of a sweep of many short runs, with stand-ins for Slurm and for training."""
+
+    device: str = column("the name of the device, here of the processor")
+    runs: int = column("of the sweep")
+    step: str = column("what is done with them")
+    command: str = column("what a user types for it; empty for what the jobs do")
+    jobs: int = column("in the queue when it has ended")
+    seconds: float = column("wall time, the program's start included")
+    memory_mib: float = column("MiB of the process at the peak")
+    files: int = column("of the results and of the launch when it has ended")
+    operations: float = column("calls a run that concern these files (open, stat, rename, ...), by strace; NaN without")

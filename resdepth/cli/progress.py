@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _LINE_SECONDS = 2.0  # between plain lines of a probe, and at least between those of a sweep
 # A sweep prints its state at intervals of that share of its time, so that a long one fills no disk.
 _LINES_PER_SWEEP = 50
+_MOST_LINES = 20  # at once; of more runs, only their number
 
 _LEFT = 12  # columns of the time left
 _SHOW_SECONDS = 0.05  # between updates of the bars: a step of a small net is shorter
@@ -109,6 +110,7 @@ class PlainProgress(Observer):
     _printed: float = field(default_factory=time.monotonic)
     _asked: float = 0.0
     _jobs: str = ""
+    _ended: int = 0
     # The last epoch of each active run since the lines before.
     _latest: dict[Path, tuple[PlannedRun, EpochRecord]] = field(default_factory=dict)
     _done: dict[Path, int] = field(default_factory=dict)  # epochs of earlier sweeps
@@ -129,6 +131,12 @@ class PlainProgress(Observer):
         if now - self._printed < max(_LINE_SECONDS, (now - self._started) / _LINES_PER_SWEEP):
             return
         self._printed = now
+        if len(self._latest) > _MOST_LINES:
+            print(
+                f"  {len(self._latest):,} runs are being trained, {self._ended:,} of {self.total:,} have ended",
+                flush=True,
+            )
+            self._latest.clear()
         for one, latest in self._latest.values():
             errors = f"training error {percent(latest.train_error)}, test error {percent(latest.test_error)}"
             of = f"epoch {latest.epoch}/{one.schedule.epochs}"
@@ -137,6 +145,7 @@ class PlainProgress(Observer):
 
     def on_end(self, run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> None:
         self._latest.pop(run.directory, None)
+        self._ended += 1
         print(_format_end(run, outcome, last), flush=True)
 
     def on_wait(self, jobs: str) -> None:
@@ -155,6 +164,7 @@ class _Bar:
     task: TaskID
     first: int
     iteration: int
+    is_shown: bool = True
     error: str = "-"
     started: float = field(default_factory=time.monotonic)
 
@@ -175,6 +185,8 @@ class LiveProgress(Observer):
         console = Console()
         bar_width = 16 if console.width >= 110 else 10
         self._room = console.width - 2 - bar_width - _LEFT - 3  # columns of text beside spinner, bar, time and spaces
+        self._most = max(3, console.height // 2 - 2)  # bars; a text takes up to two lines
+        self._jobs = ""
         # A name that is too long is folded, so that it is shown as a whole.
         text = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold", ratio=1))
         left = TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True, min_width=_LEFT))
@@ -184,10 +196,11 @@ class LiveProgress(Observer):
 
     def on_start(self, run: PlannedRun, epochs_done: int) -> None:
         self._number += 1
-        task = self.display.add_task("", total=run.schedule.iterations, left="")
+        is_shown = sum(bar.is_shown for bar in self._active.values()) < self._most
+        task = self.display.add_task("", total=run.schedule.iterations, left="", visible=is_shown)
         first = min(epochs_done * run.schedule.steps_per_epoch, run.schedule.iterations)
         title = f"run {self._number} of {self._runs}"
-        bar = self._active[run.directory] = _Bar(run, title, task, first, iteration=first)
+        bar = self._active[run.directory] = _Bar(run, title, task, first, first, is_shown)
         # The time an earlier sweep took is unknown, so its work must not count towards the speed.
         self._before += bar.multiply_adds
         self._show(bar)
@@ -208,11 +221,16 @@ class LiveProgress(Observer):
         bar = self._active.pop(run.directory, None)
         if bar is not None:
             self.display.remove_task(bar.task)
+        hidden = next((other for other in self._active.values() if not other.is_shown), None)
+        if hidden is not None and (bar is None or bar.is_shown):
+            hidden.is_shown = True
+            self.display.update(hidden.task, visible=True)
         self.display.console.print(_format_end(run, outcome, last), highlight=False, markup=False)
         self._show_sweep()
 
     def on_wait(self, jobs: str) -> None:
-        self.display.update(self._sweep, description=f"sweep  {jobs}" if jobs else "sweep")
+        self._jobs = jobs
+        self._show_sweep()
 
     def _show(self, bar: _Bar) -> None:
         self._shown = time.monotonic()
@@ -231,4 +249,7 @@ class LiveProgress(Observer):
     def _show_sweep(self) -> None:
         done = self._done + sum(bar.multiply_adds for bar in self._active.values())
         left = _format_left(self._started, done - self._before, self._total - done)
-        self.display.update(self._sweep, completed=done, left=left)
+        hidden = sum(not bar.is_shown for bar in self._active.values())
+        more = f"{hidden} more {'run is' if hidden == 1 else 'runs are'} being trained" if hidden else ""
+        text = "  ".join(part for part in ("sweep", self._jobs, more) if part)
+        self.display.update(self._sweep, description=text, completed=done, left=left)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ def _version(package: str) -> str | None:
     return None
 
 
+@cache
 def _commit() -> str | None:
     """Return the commit of the checkout that is running, with + where it was edited; None for an installed wheel."""
     root = Path(__file__).resolve().parents[2]

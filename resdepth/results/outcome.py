@@ -34,14 +34,18 @@ def write_outcome(folder: Path, outcome: Outcome) -> None:
 def read_outcome(folder: Path) -> Outcome | None:
     """Read how the run in this folder ended; None without an outcome.json. Raises RecordError for any other file."""
     path = folder / OUTCOME
-    if not path.exists():
-        return None
     try:
-        outcome = Outcome(**json.loads(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecordError(f"{path}: cannot be read: {reason}; remove it to continue the run") from error
+    try:
+        outcome = Outcome(**json.loads(text))
         is_valid = outcome.state in STATES and isinstance(outcome.message, str)
         if not is_valid or not math.isfinite(outcome.seconds):
             raise ValueError(f"it is not the outcome of a run; its state is one of {', '.join(STATES)}")
         return outcome
-    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RecordError(f"{path}: cannot be read: {reason}; remove it to continue the run") from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise RecordError(f"{path}: cannot be read: {error}; remove it to continue the run") from error

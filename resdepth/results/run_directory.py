@@ -187,7 +187,7 @@ def read_state(folder: Path, config: RunConfig, *, restart: bool = False) -> Run
         return RunState.CONTINUED
     if not outcome.is_result:
         return RunState.FAILED
-    read_run(folder)
+    read_columns(folder / METRICS, is_complete=True)
     return RunState.FINISHED
 
 

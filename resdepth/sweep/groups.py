@@ -118,14 +118,13 @@ def _join(runs: Sequence[PlannedRun], parts: tuple[Group, ...]) -> Group:
 
 def _spread(runs: Sequence[PlannedRun], names: Sequence[str]) -> list[list[PlannedRun]]:
     """Divide runs among devices, the longest first, each to the device with the least work; set their `device`."""
-    parts: dict[str, list[PlannedRun]] = {name: [] for name in names}
-    work = dict.fromkeys(names, 0)
+    parts: list[list[PlannedRun]] = [[] for _ in names]
+    work = [0 for _ in names]
     for number in longest_first(runs):
-        run = runs[number]
-        name = min(names, key=work.__getitem__)
-        work[name] += run.total_multiply_adds
-        parts[name].append(replace(run, config=replace(run.config, device=name)))
-    return [part for part in parts.values() if part]
+        run, least = runs[number], work.index(min(work))
+        work[least] += run.total_multiply_adds
+        parts[least].append(replace(run, config=replace(run.config, device=names[least])))
+    return [part for part in parts if part]
 
 
 def _wanted_concurrency(runs: Sequence[PlannedRun], device_count: int) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resdepth.bench import floors, measure
+from resdepth.bench.steps import floors, measure
 
 
 @pytest.fixture(autouse=True)

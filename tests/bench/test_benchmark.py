@@ -14,9 +14,9 @@ from support.commands import command
 from support.platforms import posix
 
 from resdepth import device
-from resdepth.bench import measure
 from resdepth.bench.benchmark import bench_busy, bench_steps, bench_sweep
 from resdepth.bench.rows import BASELINE, BusyCost, StepCost
+from resdepth.bench.steps import measure
 from resdepth.errors import ConfigError
 from resdepth.sweep import preflight
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from resdepth.bench import floors
+from resdepth.bench.steps import floors
 from resdepth.sweep.plan import make_specs
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from resdepth import device as devices
-from resdepth.bench import baseline
-from resdepth.bench import measure as measure_module
-from resdepth.bench.measure import make_points, measure
+from resdepth.bench.steps import baseline
+from resdepth.bench.steps import measure as measure_module
+from resdepth.bench.steps.measure import make_points, measure
 from resdepth.data.synthetic import random_dataset
 from resdepth.sweep.plan import make_specs
 

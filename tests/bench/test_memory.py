@@ -5,8 +5,8 @@ import torch
 from support.platforms import linux
 from support.trainers import CPU, SHORT, on_gpu
 
-from resdepth.bench import memory
-from resdepth.bench.memory import PeakMemory
+from resdepth.bench.steps import memory
+from resdepth.bench.steps.memory import PeakMemory
 from resdepth.training.timing import begin_epoch
 
 

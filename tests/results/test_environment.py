@@ -14,6 +14,13 @@ from resdepth.sweep.plan import make_plan
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
+@pytest.fixture(autouse=True)
+def _the_commit_is_asked_for_again():
+    environment._commit.cache_clear()
+    yield
+    environment._commit.cache_clear()
+
+
 def test_environment_and_configuration_hold_no_absolute_path(tmp_path, images):
     np.savez(tmp_path / "mine.npz", **images)
     words = ("depth=8", "data=npz", f"data.path={tmp_path}/mine.npz", f"results={tmp_path}/r", "recipe.epochs=1")

@@ -13,7 +13,8 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from PIL import Image
 
 from resdepth.cli.main import main
-from resdepth.sweep import launch, preflight
+from resdepth.sweep import preflight
+from resdepth.sweep.jobs import launch
 from support.commands import ROOT
 from support.images import forget_images, write_folder, write_npz
 from support.platforms import posix

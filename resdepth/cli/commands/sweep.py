@@ -1,6 +1,7 @@
 """The commands `sweep` and `train`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,20 +76,15 @@ def sweep(
         return
     with busy("Loading PyTorch and the data", quiet=quiet):
         ready = _prepare(plan)
-    from resdepth.cli.progress import open_progress, track_reading
-    from resdepth.sweep.jobs.launch import launch
+    from resdepth.cli.progress import track_reading
 
     if not quiet:
         plans.announce(plan)
         plans.print_concurrency(ready.groups)
         _print_estimate(ready)
-    if plan.launcher.is_slurm and plan.pending:
-        outcomes = _train_on_slurm(ready, config_dir, detach=detach, quiet=quiet)
-        if outcomes is None:
-            return
-    else:
-        with open_progress(plan, quiet=quiet) as observer:
-            outcomes = launch(ready, observer, config_dir)
+    outcomes = _train(ready, config_dir, detach=detach, quiet=quiet)
+    if outcomes is None:
+        return
     if not quiet:
         warn(printing.print_results(plan, track_reading))
     failed = [(run, o) for run, o in zip(plan.pending, outcomes, strict=True) if not o.is_result]
@@ -97,15 +93,17 @@ def sweep(
         raise Exit(1)
 
 
-def _train_on_slurm(
-    ready: "ReadySweep", config_dir: Path | None, *, detach: bool, quiet: bool
-) -> "list[Outcome] | None":
-    """Submit the jobs, and watch them unless `detach`; return the outcomes of the pending runs."""
+def _train(ready: "ReadySweep", config_dir: Path | None, *, detach: bool, quiet: bool) -> "Sequence[Outcome] | None":
+    """Train the pending runs, or submit their jobs and watch them; return the outcomes, or None where it detached."""
     from resdepth.cli import plans
     from resdepth.cli.progress import open_progress
     from resdepth.sweep.jobs.cluster import submit, watch
+    from resdepth.sweep.jobs.launch import launch
     from resdepth.sweep.jobs.slurm import abbreviate
 
+    if not (ready.plan.launcher.is_slurm and ready.plan.pending):
+        with open_progress(ready.plan, quiet=quiet) as observer:
+            return launch(ready, observer, config_dir)
     with busy("Submitting the jobs", quiet=quiet):
         submitted = submit(ready, config_dir)
     if not quiet:
@@ -182,5 +180,7 @@ def _print_estimate(ready: "ReadySweep") -> None:
 
         seconds = estimate_seconds(ready)
     if seconds is not None:
-        used = device.resolve(ready.groups[0].runs[0].config.device)
-        plans.print_estimate(seconds, device.device_name(used), on_gpu=used.type == "cuda")
+        group = ready.groups[0]
+        used = device.resolve(group.runs[0].config.device)
+        several = f"{len(group.parts)} times " if group.parts else ""
+        plans.print_estimate(seconds, several + device.device_name(used), on_gpu=used.type == "cuda")

@@ -7,8 +7,9 @@ depends on it. A run has ended when its directory says so; a job has ended when 
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from resdepth.errors import ConfigError, RunError
@@ -53,8 +54,7 @@ def submit(ready: ReadySweep, config_dir: Path | None = None) -> Submission:
     queued = slurm.queue()
     if queued is None:
         raise RunError("Slurm does not answer (squeue failed); run the same command again when it does")
-    there = submission.submitted(plan.results, queued)
-    known = {run.directory: found for run in plan.pending if (found := there.get(run.directory.resolve()))}
+    known = submission.submitted(plan.results, plan.pending, queued) if plan.results.is_dir() else {}
     _clear(plan.pending, {directory: job for directory, (job, _) in known.items()})
     jobs = [tuple(run for run in job if run.directory not in known) for job in ready.jobs]
     jobs = [job for job in jobs if any(run.state is not RunState.FINISHED for run in job)]
@@ -132,7 +132,8 @@ def _collecting(ids: list[str]) -> Iterator[None]:
     waiting = SlurmJob.results
     SlurmJob.results = results  # type: ignore[assignment, method-assign]
     try:
-        with _outside_of_any_job():
+        # submitit prints what sbatch says besides raising it.
+        with _outside_of_any_job(), redirect_stderr(StringIO()):
             yield
     finally:
         SlurmJob.results = waiting  # type: ignore[method-assign]
@@ -154,7 +155,7 @@ def _outside_of_any_job() -> Iterator[None]:
 
 
 def _refusal(launcher: Launcher, error: RunError) -> ConfigError:
-    remedy = "set hydra.launcher.KEY as your cluster asks: partition, account, qos, gpus_per_node, cpus_per_task"
+    remedy = "set hydra.launcher.KEY as your cluster asks: partition, account, qos, gpus_per_node (null: none), ..."
     return ConfigError("hydra/launcher", launcher.name, f"sbatch refuses the jobs ({_reason(error)}); {remedy}")
 
 

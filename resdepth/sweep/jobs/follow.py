@@ -10,7 +10,7 @@ from pathlib import Path
 from resdepth.errors import RecordError
 from resdepth.results.files.lock import LOCK
 from resdepth.results.metrics import METRICS, EpochRecord, read_rows
-from resdepth.results.outcome import OUTCOME, Outcome, read_outcome
+from resdepth.results.outcome import Outcome, read_outcome
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import PlannedRun
 
@@ -67,7 +67,7 @@ class Follower:
     def _look_at(self, followed: _Followed) -> None:
         run = followed.run
         try:
-            outcome = read_outcome(run.directory) if (run.directory / OUTCOME).exists() else None
+            outcome = read_outcome(run.directory)
         except RecordError:  # it is being written, or will be reported when the results are read
             return
         size = _size(run.directory / METRICS)

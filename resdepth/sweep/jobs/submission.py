@@ -8,6 +8,7 @@ It is removed once none of its jobs is left, or by a later launch.
 """
 
 import json
+import os
 import pickle
 import shutil
 import struct
@@ -55,19 +56,18 @@ def read_job(folder: Path, number: int) -> tuple[PlannedRun, ...]:
 
 def record(folder: Path, jobs: Mapping[str, Sequence[PlannedRun]]) -> None:
     """Write which job of Slurm trains which runs, their directories relative to the results."""
-    results = folder.parent.resolve()
-    paths = {job: [str(run.directory.resolve().relative_to(results)) for run in runs] for job, runs in jobs.items()}
+    paths = {job: [_below(folder.parent, run.directory) for run in runs] for job, runs in jobs.items()}
     atomic_write_text(folder / _RECORD, json.dumps(paths) + "\n")
 
 
-def submitted(results: Path, queued: Collection[str]) -> dict[Path, tuple[str, Path]]:
-    """Return the runs, by absolute path, that jobs in the queue are to train: the job, and the folder of its launch."""
+def submitted(results: Path, runs: Sequence[PlannedRun], queued: Collection[str]) -> dict[Path, tuple[str, Path]]:
+    """Return the runs, by directory, that jobs in the queue are to train: the job, and the folder of its launch."""
     found = {}
     for folder in results.glob(f"{_PREFIX}*"):
         for job, paths in _read_record(folder).items():
             if job in queued:
-                found.update({(results / path).resolve(): (job, folder) for path in paths})
-    return found
+                found.update(dict.fromkeys(paths, (job, folder)))
+    return {run.directory: there for run in runs if (there := found.get(_below(results, run.directory)))}
 
 
 def log(folder: Path, job: str) -> Path:
@@ -96,6 +96,10 @@ def remove_if_over(folder: Path, queued: Collection[str]) -> None:
     """Remove the folder of a launch of which no job is in the queue any more."""
     if _read_record(folder).keys().isdisjoint(queued):
         remove(folder)
+
+
+def _below(results: Path, directory: Path) -> str:
+    return Path(os.path.relpath(directory, results)).as_posix()
 
 
 def _read_record(folder: Path) -> dict[str, list[str]]:

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from resdepth import device as devices
-from resdepth.bench.baseline import baseline_precision, baseline_step_seconds
-from resdepth.bench.floors import floors
-from resdepth.bench.memory import PeakMemory
 from resdepth.bench.rows import BASELINE, BusyCost, StepCost
+from resdepth.bench.steps.baseline import baseline_precision, baseline_step_seconds
+from resdepth.bench.steps.floors import floors
+from resdepth.bench.steps.memory import PeakMemory
 from resdepth.config.schema import RunConfig
 from resdepth.data.synthetic import random_dataset
 from resdepth.sweep import processes
