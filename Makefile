@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo why test test-fast test-long test-slurm lint clean
+.PHONY: help install demo why test test-fast test-long test-slurm test-ray lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -54,6 +54,10 @@ test-slurm: $(VENV)/.tested ## install Slurm (root on Debian), start two nodes o
 			RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 install --no-install-recommends $(SLURM) > /dev/null; } && \
 		RESDEPTH_SLURM=1 $(BIN)/python -m pytest tests/system/slurm; \
 	fi
+
+test-ray: $(VENV)/.tested ## install Ray, start two nodes on this machine, run the tests of a sweep on it
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ray]'
+	RESDEPTH_RAY=1 $(BIN)/python -m pytest tests/system/test_ray.py
 
 lint: $(VENV)/.tested ## check style and types
 	$(BIN)/ruff check .

@@ -89,8 +89,8 @@ def print_concurrency(groups: "Sequence[Group]") -> None:
     """Print how many devices share the runs, and how many train at once where memory allows fewer than usual."""
     for group in groups:
         if group.parts:
-            each = " or ".join(str(n) for n in dict.fromkeys(part.concurrency for part in group.parts))
-            console().print(f"The runs are divided among {len(group.parts)} devices, {each} at once on each.")
+            most = max(part.concurrency for part in group.parts)
+            console().print(f"The runs are divided among {len(group.parts)} devices, up to {most} at once on each.")
     for wanted, fitting, concurrency in dict.fromkeys((g.wanted, g.fitting, g.concurrency) for g in groups):
         if concurrency < wanted:
             console().print(

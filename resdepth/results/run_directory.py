@@ -163,12 +163,12 @@ def read_state(folder: Path, config: RunConfig, *, restart: bool = False) -> Run
     Raises ConfigError where the directory holds something else, RecordError where one of its files cannot be read.
     """
     if not (folder / CONFIG).exists():
-        # What an interrupted run leaves before its configuration is written.
-        files = folder.iterdir() if folder.is_dir() else [folder] if folder.exists() else []
+        # What a run leaves that is interrupted, or fails, before its configuration is written.
+        files = list(folder.iterdir()) if folder.is_dir() else [folder] if folder.exists() else []
         if any(file.suffix != PART and file.name not in (OUTCOME, FAILURE, LOCK) for file in files):
             remedy = f"{folder} exists and is not a run of this program; choose another name="
             raise ConfigError("name", config.name, remedy)
-        return RunState.NEW
+        return RunState.FAILED if any(file.name == OUTCOME for file in files) else RunState.NEW
     try:
         there = read_config(folder)
     except RecordError:

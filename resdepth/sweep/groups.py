@@ -61,8 +61,11 @@ def make_groups(runs: Sequence[PlannedRun], pending: Sequence[PlannedRun]) -> tu
         names = devices.every(together[0].config.device)
         wanted = _wanted_concurrency(together, len(names))
         own = [run for run in pending if _shared_settings(run) == key]
-        parts = tuple(_group(part, part, wanted) for part in _spread(own, names)) if len(names) > 1 else ()
-        groups.append(_join(own, parts) if len(parts) > 1 else _group(own, together, wanted))
+        parts = _spread(own, names) if len(names) > 1 else []
+        if len(parts) > 1:
+            groups.append(_join(own, tuple(_group(part, part, min(wanted, len(part))) for part in parts)))
+        else:
+            groups.append(_group(own, together, wanted))
     return tuple(groups)
 
 
@@ -117,7 +120,7 @@ def _join(runs: Sequence[PlannedRun], parts: tuple[Group, ...]) -> Group:
 
 
 def _spread(runs: Sequence[PlannedRun], names: Sequence[str]) -> list[list[PlannedRun]]:
-    """Divide runs among devices, the longest first, each to the device with the least work; set their `device`."""
+    """Divide runs among several devices, the longest first, each to that with the least work; set their `device`."""
     parts: list[list[PlannedRun]] = [[] for _ in names]
     work = [0 for _ in names]
     for number in longest_first(runs):

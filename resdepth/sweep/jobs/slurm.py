@@ -34,7 +34,8 @@ def require_commands(launcher: Launcher) -> None:
     """Raises ConfigError where Slurm's commands are missing, or where several processes would train the same run."""
     missing = [command for command in _COMMANDS if shutil.which(command) is None]
     if missing:
-        remedy = f"Slurm's {' and '.join(missing)} cannot be found here; use a login node of the cluster"
+        listed = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
+        remedy = f"Slurm's {listed} cannot be found here; use a login node of the cluster"
         raise ConfigError("hydra/launcher", launcher.name, remedy)
     for key in ("nodes", "tasks_per_node"):
         if (value := launcher.settings.get(key)) not in (None, 1):

@@ -151,31 +151,33 @@ def test_the_run_of_a_failed_node_is_requeued_and_continues(cluster, local, tmp_
 
 
 def test_at_its_time_limit_a_job_is_requeued_and_continues(cluster, local, tmp_path, tally):
-    words = ("depth=8", "variant=plain", "recipe.epochs=160")
-    process = sweep(*words, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=45", cwd=tmp_path)
-    wait_for_rows(tmp_path, process)
+    words = ("depth=8", "variant=plain", "recipe.epochs=400")  # Slurm looks at the limits every 30 seconds
+    process = sweep(*words, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=50", cwd=tmp_path)
+    expected = local(*words)  # on the other core
     wait_until(lambda: "PENDING" in cluster.jobs().values() or process.poll() is not None)
     before = seconds_of(tmp_path)
-    assert 0 < len(next(iter(before.values()))) < 160
+    assert 0 < len(next(iter(before.values()))) < 400
     finish(process)
     restarts = max(map(int, re.findall(r"Restarts=(\d+)", cluster.ask("scontrol", "show", "job"))))
     assert restarts >= 1
     assert kept(before, tmp_path) == sum(map(len, before.values()))  # it saved its last epoch
-    assert all_rows(tmp_path) == local(*words)
+    assert all_rows(tmp_path / "results") == expected
     tally.submitted, tally.requeued = tally.submitted + 1, tally.requeued + restarts
 
 
 def test_a_job_that_may_not_be_requeued_leaves_its_run_to_be_continued(cluster, local, tmp_path, tally):
-    words = ("depth=8", "variant=plain", "recipe.epochs=160")
-    limits = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=45", "hydra.launcher.max_num_timeout=0")
-    _, err = finish(sweep(*words, *limits, cwd=tmp_path), code=1)
-    assert "ended without a result (" in err
-    assert "timed-out too many times" in err
+    limits = ("hydra.launcher.timeout_min=5", "hydra.launcher.max_num_timeout=0")
+    process = sweep(*LONG, "variant=plain", *limits, cwd=tmp_path)
+    wait_for_rows(tmp_path, process)
+    (job,) = cluster.jobs()
+    cluster.ask("scancel", "--signal=USR2", job)  # as Slurm does before the time limit
+    _, err = finish(process, code=1)
+    assert f"its Slurm job {job} ended without a result (" in err
     before = seconds_of(tmp_path)
-    out, _ = finish(sweep(*words, cwd=tmp_path))
+    out, _ = finish(sweep(*LONG, "variant=plain", cwd=tmp_path))
     assert "1 to be continued" in out
     assert kept(before, tmp_path) == sum(map(len, before.values()))
-    assert all_rows(tmp_path) == local(*words)
+    assert all_rows(tmp_path) == local(*LONG, "variant=plain")
     tally.submitted, tally.killed = tally.submitted + 2, tally.killed + 1
 
 
