@@ -36,7 +36,8 @@ WITH_TORCH = {
     "probes.nets", "probes.trained", "probes.evaluation", "probes.selection", "probes.probe",
     "probes.measures.gradients", "probes.measures.identity", "probes.measures.learn_identity", "probes.measures.grow",
     "probes.measures.decay", "probes.measures.insertion",
-    "bench.benchmark", "bench.scale", "bench.steps.measure", "bench.steps.memory", "bench.steps.floors", "bench.steps.baseline",
+    "bench.benchmark", "bench.scale",
+    "bench.steps.measure", "bench.steps.memory", "bench.steps.floors", "bench.steps.baseline",
 }  # fmt: skip
 PRINTERS = {"rich", "typer"}
 HYDRA = {"hydra", "omegaconf"}

@@ -59,6 +59,7 @@ def _describe_error(error: Exception) -> tuple[str, int]:
         if (name := getattr(error, "option_name", "")) in _HYDRAS:
             return f"{name} is not an option of this command: {_HYDRAS[name]}", 2
         hint = "; overrides are written key=value, as in depth=20" if "No such option" in line else ""
+        line = line.partition(" (Possible options")[0] if hint and _is_key(line) else line
         context = getattr(error, "ctx", None)
         # An option without its value has no context.
         words = [word for word in sys.argv[1:2] if not context and not word.startswith("-")]
@@ -69,6 +70,15 @@ def _describe_error(error: Exception) -> tuple[str, int]:
         raise error
     line = " ".join(str(error).split())
     return f"{type(error).__name__}: {line}; to report an unexpected error, set {_TRACEBACK}=1", 1
+
+
+def _is_key(line: str) -> bool:
+    """Whether the option that a line names is a key or a group, to which an option of a similar name is no help."""
+    from resdepth.config.keys import known_keys
+    from resdepth.config.schema import GROUPS
+
+    name = re.search(r"--([\w.-]+)", line)
+    return name is not None and name[1] in (*known_keys(), *GROUPS)
 
 
 def _complete_after_equals() -> None:

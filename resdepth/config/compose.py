@@ -130,6 +130,7 @@ class _Composer:
         self._loader = loader
         self._parse = cache(lambda line: parse(line, loader))
         self._base = cache(self._compose_groups)
+        self._scratch = cache(lambda groups: copy.deepcopy(self._base(groups).config))  # to convert a value at a time
         self._value = cache(self._convert)
         self._reference = cache(self._find_reference)
 
@@ -211,8 +212,11 @@ class _Composer:
 
     def _convert(self, groups: tuple[str, ...], line: str) -> Any:
         """Return the value of one override as the schema's types convert it."""
-        override = self._parse(line)
-        composed = _apply([override], self._base(groups))
+        override, composed = self._parse(line), self._scratch(groups)
+        if override.key_or_group in known_keys():
+            ConfigLoaderImpl._apply_overrides_to_config([override], composed)
+        else:
+            composed = _apply([override], self._base(groups))
         value = OmegaConf.select(composed, override.key_or_group, throw_on_missing=True)
         return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
 

@@ -6,6 +6,7 @@ Every function raises ConfigError, which names the override that is wrong.
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 
 from hydra.core.config_loader import ConfigLoader
@@ -34,7 +35,7 @@ def parse(line: str, loader: ConfigLoader) -> Override:
     """Parse an override, and reject one that a sweep may not set."""
     field, _, value = line.partition("=")
     try:
-        (override,) = OverridesParser.create(config_loader=loader).parse_overrides([line])
+        (override,) = _parser(loader).parse_overrides([line])
     # What Hydra's parser raises: for text that is not an override, for 5,000 digits, for a thousand brackets.
     except (OverrideParseException, ValueError, RecursionError) as error:
         raise ConfigError(field, value, _PARSE_REMEDY) from error
@@ -42,6 +43,11 @@ def parse(line: str, loader: ConfigLoader) -> Override:
         raise ConfigError(field, value, _PARSE_REMEDY)
     _require_settable(override, value, loader)
     return override
+
+
+@lru_cache(maxsize=1)
+def _parser(loader: ConfigLoader) -> OverridesParser:
+    return OverridesParser.create(config_loader=loader)
 
 
 def _require_settable(override: Override, value: str, loader: ConfigLoader) -> None:

@@ -152,8 +152,6 @@ INTERPOLATIONS = {
     "experiment=${oc.select:seed}": "overrides=experiment=${oc.select:seed}: Hydra cannot use this (",
 }
 HYDRA = {
-    "hydra/launcher=submitit_slurm": "hydra/launcher=submitit_slurm: this launcher is not installed; pip install hydra",
-    "hydra/launcher=ray": "hydra/launcher=ray: this launcher is not installed; pip install hydra-ray-launcher (or",
     "hydra/launcher=nope": "hydra/launcher=nope: choose one of basic",
     "hydra.launcher.n_jobs=2": "hydra.launcher.n_jobs=2: Hydra has no such key; the keys of",
     "~hydra.sweeper.params.foo": "overrides=~hydra.sweeper.params.foo: Could not delete from config.",
