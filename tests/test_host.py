@@ -28,8 +28,27 @@ def test_cores_are_those_the_container_and_the_user_allow(monkeypatch, limit, th
     assert host.cores() == expected
 
 
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"SLURM_CPUS_ON_NODE": "4"}, 4),
+        ({"SLURM_CPUS_ON_NODE": "4", "SLURM_CPUS_PER_TASK": "2"}, 2),
+        ({"SLURM_CPUS_ON_NODE": "64"}, 8),
+        ({"SLURM_CPUS_ON_NODE": "4", "OMP_NUM_THREADS": "1"}, 1),
+        ({"SLURM_CPUS_ON_NODE": "x"}, 8),
+    ],
+)
+def test_cores_are_those_that_slurm_allots(monkeypatch, variables, expected):
+    monkeypatch.setattr(host.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(host, "container_limit", lambda _: [])
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert host.cores() == expected
+
+
 @posix
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_is_handled_at_the_end_of_the_block_that_defers_it(number):
     seen = []
     before = signal.signal(number, lambda *_: seen.append("handled"))

@@ -9,13 +9,15 @@ from resdepth.config.schema import USER_SOURCES
 from resdepth.data.sources import load, missing_megabytes
 from resdepth.report.comparison import count
 from resdepth.results.run_directory import ASIDE, WEIGHTS, RunState
-from resdepth.sweep.jobs.slurm import abbreviate
+from resdepth.sweep.jobs.slurm import abbreviate, queue
+from resdepth.sweep.jobs.submission import submitted
 from resdepth.variants import VARIANTS
 
 if TYPE_CHECKING:
     from resdepth.sweep.groups import Group
     from resdepth.sweep.jobs.cluster import Submission
     from resdepth.sweep.plan import Plan, PlannedRun
+    from resdepth.sweep.preflight import ReadySweep
 
 
 def print_plan(plan: "Plan") -> None:
@@ -111,18 +113,30 @@ def print_estimate(seconds: float, device_name: str, *, on_gpu: bool) -> None:
     console().print(f"Quicker: {', '.join(hints)}. It can be stopped and continued with the same command at any time.")
 
 
-def print_submission(submitted: "Submission", *, detached: bool) -> None:
+def print_jobs(ready: "ReadySweep") -> None:
+    """Print how many jobs a launcher gets, and how many runs are in Slurm's queue already."""
+    if ready.jobs:
+        most = max(map(len, ready.jobs))
+        each = "a run each" if most == 1 else f"up to {count(most, 'run')} each"
+        console().print(f"{count(len(ready.jobs), 'job')} for {ready.plan.launcher.name}, {each}.")
+    if ready.jobs and ready.plan.launcher.is_slurm and (queued := queue()):
+        found = submitted(ready.plan.results, ready.plan.pending, queued)
+        if found:
+            console().print(f"{count(len(found), 'run')} in Slurm's queue already.")
+
+
+def print_submission(made: "Submission", *, detached: bool) -> None:
     """Print which jobs of Slurm train the runs, and how to look at them and to end them."""
-    earlier = [job for job in submitted.folders if job not in submitted.submitted]
+    earlier = [job for job in made.folders if job not in made.submitted]
     if earlier:
-        runs = sum(job in earlier for job in submitted.jobs.values())
+        runs = sum(job in earlier for job in made.jobs.values())
         console().print(f"{count(runs, 'run')} in Slurm's queue already, as {abbreviate(earlier)}.")
-    if submitted.submitted:
-        number = count(len(submitted.submitted), "job")
-        console().print(f"{number} submitted to Slurm, as {abbreviate(submitted.submitted)}.")
-    ids = abbreviate(submitted.folders)
+    if made.submitted:
+        number = count(len(made.submitted), "job")
+        console().print(f"{number} submitted to Slurm, as {abbreviate(made.submitted)}.")
+    ids = abbreviate(made.folders)
     if detached:
-        folders = " ".join(dict.fromkeys(shlex.quote(str(run.directory.parent)) for run in submitted.runs))
+        folders = " ".join(dict.fromkeys(shlex.quote(str(run.directory.parent)) for run in made.runs))
         console().print(
             f"To look: squeue --me, resdepth summary {folders}; to watch, the same command without --detach."
         )

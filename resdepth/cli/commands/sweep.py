@@ -167,7 +167,9 @@ def _report_dry_run(plan: "Plan") -> None:
         from resdepth.sweep.preflight import unchecked
 
         try:
-            _print_estimate(unchecked(plan))
+            ready = unchecked(plan)
+            plans.print_jobs(ready)
+            _print_estimate(ready)
         except ConfigError as error:
             print(f"On this machine the sweep would not start: {error}")
 
