@@ -183,7 +183,7 @@ class RunConfig:
     seed: int = number(0, "seed of initialisation, order and augmentation", least=0, most=2**31 - 1)
     device: str = pattern(
         "auto",
-        "where the nets are trained; auto is cuda, else cpu",
+        "where the nets are trained; auto is cuda, else cpu; cuda is every GPU of the machine, cuda:N one of them",
         "auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?",
         "auto, cpu, cuda, cuda:N or mps",
     )
@@ -207,7 +207,7 @@ class RunConfig:
     runs_per_job: str = pattern(
         "auto",
         "runs at once; auto: on a CPU one per core, each in a process with one thread; on a GPU up to eight "
-        "interleaved, as memory allows",
+        "interleaved, as memory allows; on Slurm the runs of a job, auto: one, or up to 32 short ones",
         "auto|[1-9]|[12][0-9]|3[0-2]",
         "auto or a whole number from 1 to 32",
     )

@@ -1,5 +1,6 @@
 """How a sweep is seen while it runs, in a terminal and in a pipe."""
 
+import io
 import itertools
 import re
 from dataclasses import replace
@@ -11,7 +12,7 @@ from support.platforms import linux
 from support.runs import RECORD
 
 from resdepth.cli import progress
-from resdepth.cli.progress import PlainProgress
+from resdepth.cli.progress import LiveProgress, PlainProgress
 from resdepth.results.outcome import Outcome
 from resdepth.sweep.plan import make_plan
 
@@ -102,3 +103,46 @@ def test_on_a_narrow_terminal_the_state_of_a_run_is_on_one_line(words, lines, mo
     with console.capture() as capture:
         console.print(live.display.get_renderable())
     assert "epoch 1/20, error -" in capture.get()
+
+
+def test_of_many_runs_a_terminal_shows_those_that_fit_and_counts_the_others(monkeypatch):
+    monkeypatch.setattr(progress, "Console", lambda: Console(width=100, height=20, file=io.StringIO()))
+    plan = make_plan(["depth=8", "variant=plain", "seed=range(0,30,1)"])
+    live = LiveProgress(plan)
+
+    def shown():
+        return sum(task.visible for task in live.display.tasks) - 1  # but for the sweep's own
+
+    for run in plan.runs:
+        live.on_start(run, 0)
+    live.on_wait("30 jobs running")
+    assert shown() == 8
+    assert live.display.tasks[0].description == "sweep  30 jobs running  22 more runs are being trained"
+    for run in plan.runs[:25]:
+        live.on_end(run, Outcome("finished", 1.0), RECORD)
+    assert shown() == 5
+    assert live.display.tasks[0].description == "sweep  30 jobs running"
+
+
+def test_of_many_runs_a_pipe_gets_their_number(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    runs = make_plan(["depth=8", "variant=plain", "seed=range(0,30,1)"]).runs
+    lines = PlainProgress(total=30, _started=0.0, _printed=0.0)
+    for run in runs:
+        lines.on_epoch(run, RECORD)
+    lines.on_end(runs[0], Outcome("finished", 1.0), RECORD)
+    now = 3.0
+    capsys.readouterr()
+    lines.on_epoch(runs[1], RECORD)
+    assert capsys.readouterr().out == "  29 runs are being trained, 1 of 30 have ended\n"
+
+
+def test_the_jobs_of_a_cluster_are_told_when_they_change(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    lines = PlainProgress(total=1, _started=0.0, _printed=0.0)
+    for text in ("1 job waiting", "1 job waiting", "1 job running", ""):
+        now += 1
+        lines.on_wait(text)
+    assert capsys.readouterr().out == "1 job waiting\n1 job running\n"

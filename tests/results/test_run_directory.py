@@ -8,8 +8,9 @@ from support.runs import TINY, train_here
 
 from resdepth.config.keys import run_identity
 from resdepth.config.schema import RunConfig
-from resdepth.errors import ConfigError, RecordError
+from resdepth.errors import ConfigError, RecordError, RunError
 from resdepth.report.comparison import comparisons
+from resdepth.results.files import lock
 from resdepth.results.run_directory import describe_differences
 from resdepth.results.table import load_results
 from resdepth.sweep.plan import make_plan
@@ -141,3 +142,15 @@ def test_a_finished_run_with_a_damaged_csv_is_not_taken_for_finished(content):
     (run.directory / "metrics.csv").write_text(content)
     with pytest.raises(RecordError, match=r"metrics\.csv.*away"):
         make_plan(words)
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def acquire(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(lock.FileLock, "acquire", acquire)
+    said = "its file system has no file locks; choose results=FOLDER on another one"
+    with pytest.raises(RunError, match=said), lock.locked(tmp_path):
+        pass
+    (tmp_path / lock.LOCK).touch()
+    assert not lock.is_locked(tmp_path)

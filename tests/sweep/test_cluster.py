@@ -299,6 +299,16 @@ def test_an_earlier_failure_is_not_taken_for_the_result(tools):
     assert not (run.directory / "outcome.json").exists()
 
 
+def test_figures_are_drawn_until_the_queue_is_empty(tools):
+    submit(ready(*FOUR))
+    folders = [Path("results/digits")]
+    assert not submission.is_queued(folders)
+    say(tools, "7_3|PENDING|Priority")
+    assert submission.is_queued(folders)
+    assert submission.is_queued([Path("results")])
+    assert not submission.is_queued([Path("elsewhere/digits")])
+
+
 def test_a_login_node_without_slurm_is_told_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="slurm: Slurm's sbatch, srun and squeue cannot be found here; use a login"):

@@ -115,7 +115,9 @@ def _removed(result: "PlotResult") -> Iterator[str]:
 
 
 def _watch(request: "PlotRequest") -> None:
-    """Draw whenever the runs have changed, until none is being trained any more, or Ctrl-C."""
+    """Draw whenever the runs have changed, until none is trained, or waits in Slurm's queue, any more, or Ctrl-C."""
+    from resdepth.sweep.jobs.submission import is_queued
+
     seen: _State | None = None
     changed, has_drawn, told = time.monotonic(), False, set[str]()
     with suppress(KeyboardInterrupt):
@@ -125,7 +127,9 @@ def _watch(request: "PlotRequest") -> None:
             if state != seen or state.is_training:
                 changed = started
             elif has_drawn and started - changed >= _QUIET_SECONDS:
-                return
+                if not is_queued(request.roots):
+                    return
+                changed = started
             if state != seen:
                 seen = state
                 try:

@@ -24,6 +24,9 @@ def locked(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / LOCK, timeout=_LOCK_SECONDS, poll_interval=_LOCK_SECONDS / 10)
     try:
         lock.acquire()
+    except NotImplementedError as error:
+        remedy = "choose results=FOLDER on another one; nothing else keeps two processes from training the same run"
+        raise RunError(f"{folder}: its file system has no file locks; {remedy}") from error
     except Timeout as error:
         remedy = "wait for it, or choose another name="
         raise RunLockedError(f"{folder}: is being trained by another process; {remedy}") from error
@@ -46,7 +49,7 @@ def is_locked(folder: Path) -> bool:
             lock.release()
     except Timeout:
         return True
-    except OSError:  # a folder that this user may only read
+    except (OSError, NotImplementedError):  # a folder that this user may only read, or without locks
         return False
     return False
 

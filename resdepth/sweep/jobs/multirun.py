@@ -1,6 +1,7 @@
 """Numbered jobs through Hydra's launcher, whichever the command line chose: the only place that starts them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
 from omegaconf.errors import OmegaConfBaseException
 
 from resdepth.config.compose import initialized_hydra
@@ -42,7 +44,9 @@ def multirun(
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         try:
-            batches = hydra.multirun(config_name="launch", task_function=task, overrides=[*_SILENT, *overrides, *fixed])
+            with _jobs_unchecked():
+                words = [*_SILENT, *overrides, *fixed]
+                batches = hydra.multirun(config_name="launch", task_function=task, overrides=words)
         except (ResdepthError, HydraException, OmegaConfBaseException):
             raise
         except Exception as error:
@@ -50,6 +54,17 @@ def multirun(
             line = (str(error).strip().splitlines() or [""])[0]
             raise RunError(f"the launcher failed ({type(error).__name__}: {line}); {_AGAIN}") from error
     return [job.return_value for batch in batches for job in batch]
+
+
+@contextmanager
+def _jobs_unchecked() -> Iterator[None]:
+    """Keep Hydra from composing every job before the first: they differ in a number, and thousands take minutes."""
+    check = Sweeper.validate_batch_is_legal
+    Sweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Sweeper.validate_batch_is_legal = check  # type: ignore[method-assign]
 
 
 def quoted(path: Path) -> str:

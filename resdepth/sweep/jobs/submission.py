@@ -70,6 +70,13 @@ def submitted(results: Path, runs: Sequence[PlannedRun], queued: Collection[str]
     return {run.directory: there for run in runs if (there := found.get(_below(results, run.directory)))}
 
 
+def is_queued(folders: Sequence[Path]) -> bool:
+    """Whether jobs in Slurm's queue are to train runs at, below or beside these folders."""
+    places = {place for folder in folders for place in (folder, folder.parent)}
+    jobs = {job for place in places for launch in place.glob(f"{_PREFIX}*") for job in _read_record(launch)}
+    return bool(jobs) and not jobs.isdisjoint(slurm.queue() or ())
+
+
 def log(folder: Path, job: str) -> Path:
     """Return the file of a job's output."""
     return folder / f"{job}_0_log.out"
