@@ -283,7 +283,7 @@ def test_what_slurm_refuses_is_one_line(word, said, cluster, tmp_path):
 
 def test_a_killed_command_leaves_its_jobs_to_the_next_one(cluster, local, tmp_path, tally):
     process = sweep(*LONG, ONE_EACH, cwd=tmp_path)
-    wait_for_both(tmp_path, process)
+    wait_until(lambda: list(tmp_path.glob("results/.launch-*/jobs.json")))
     process.kill()
     process.wait()
     out, _ = finish(sweep(*LONG, ONE_EACH, cwd=tmp_path))
