@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from resdepth.errors import ConfigError
-from resdepth.host import container_limit, cores, host_bytes
+from resdepth.host import container_limit, cores, host_bytes, slurm_bytes
 
 # Read by CUDA when it starts. Queues of work on the device: with the default of 8, streams wait for each other.
 os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
@@ -47,7 +47,9 @@ def every(name: str) -> tuple[str, ...]:
 
 def memory_bytes(device: torch.device) -> int:
     """Return the device's total memory."""
-    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else host_bytes()
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return min(host_bytes(), slurm_bytes() or host_bytes())
 
 
 def require_precision(precision: str, device: torch.device) -> None:
@@ -75,6 +77,7 @@ def free_memory(device: torch.device) -> int:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         found = dict(line.split(":", 1) for line in lines)
         available = int(found["MemAvailable"].split()[0]) * 1024
+        available = min(available, slurm_bytes() or available)
         limit, used = container_limit("memory.max"), container_limit("memory.current")
         return min(available, int(limit[0]) - int(used[0])) if limit and used and limit[0] != "max" else available
     except (OSError, KeyError, ValueError):

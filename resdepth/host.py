@@ -21,6 +21,14 @@ def host_bytes() -> int:
         return 2**60
 
 
+def slurm_bytes() -> int | None:
+    """Return the memory that Slurm allots to the job in which this process is; None where it states none."""
+    megabytes, per_core = os.environ.get("SLURM_MEM_PER_NODE", ""), os.environ.get("SLURM_MEM_PER_CPU", "")
+    if not megabytes.isdigit() and per_core.isdigit():
+        megabytes = str(int(per_core) * int(os.environ.get("SLURM_CPUS_ON_NODE", "1")))
+    return int(megabytes) * 2**20 or None if megabytes.isdigit() else None  # 0 stands for all
+
+
 def container_limit(name: str) -> list[str]:
     """Return the fields of a cgroup limit file such as cpu.max; none where there is no such file."""
     try:

@@ -32,7 +32,7 @@ WITH_TORCH = {
     "training.cuda", "training.timing",
     "results.environment", "results.checkpoint",
     "sweep.preflight", "sweep.groups", "sweep.run", "sweep.processes", "sweep.compilation",
-    "sweep.jobs.launch", "sweep.jobs.cluster", "sweep.jobs.task",
+    "sweep.jobs.launch", "sweep.jobs.cluster", "sweep.jobs.task", "sweep.jobs.watch",
     "probes.nets", "probes.trained", "probes.evaluation", "probes.selection", "probes.probe",
     "probes.measures.gradients", "probes.measures.identity", "probes.measures.learn_identity", "probes.measures.grow",
     "probes.measures.decay", "probes.measures.insertion",

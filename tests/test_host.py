@@ -47,6 +47,22 @@ def test_cores_are_those_that_slurm_allots(monkeypatch, variables, expected):
     assert host.cores() == expected
 
 
+@pytest.mark.parametrize(
+    ("variables", "megabytes"),
+    [
+        ({}, None),
+        ({"SLURM_MEM_PER_NODE": "16384"}, 16384),
+        ({"SLURM_MEM_PER_NODE": "0"}, None),  # all of the node's
+        ({"SLURM_MEM_PER_CPU": "2000", "SLURM_CPUS_ON_NODE": "4"}, 8000),
+        ({"SLURM_MEM_PER_CPU": "2000"}, 2000),
+    ],
+)
+def test_memory_is_what_slurm_allots(monkeypatch, variables, megabytes):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert host.slurm_bytes() == (megabytes and megabytes * 2**20)
+
+
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_is_handled_at_the_end_of_the_block_that_defers_it(number):

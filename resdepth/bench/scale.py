@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,17 @@ from resdepth.training.schedule import Schedule
 _ON_SLURM = ("hydra/launcher=slurm", "hydra.launcher.gpus_per_node=null")
 # What a file server has to answer. A line names the file, or with -y the descriptor's.
 _STRACE = ("strace", "-f", "-qq", "-y", "-e", "trace=%file,getdents64,fsync,flock,ftruncate")
+_TRACED_RUNS = 1000  # of a sweep of more, the calls are counted on one of so many
+# A small process starts the command and measures it: the memory of the one that starts it counts as its own.
+_WATCH = """
+import json, os, sys, time
+started = time.perf_counter()
+pid = os.spawnvp(os.P_NOWAIT, sys.argv[2], sys.argv[2:])
+_, status, used = os.wait4(pid, 0)
+with open(sys.argv[1], "w") as file:
+    json.dump([time.perf_counter() - started, used.ru_maxrss], file)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 _COMMANDS = {
     "sbatch": 'number=$(($(cat "$0.number") + 1)); echo $number > "$0.number"; echo Submitted batch job $number',
     # The jobs that the bench says are running, once.
@@ -43,15 +53,16 @@ _COMMANDS = {
 
 def measure_scale(count: int, device_name: str) -> Iterator[ScaleCost]:
     """Yield what each command of a sweep of so many runs costs, and the runs themselves without their training."""
-    for is_traced in (False, True) if shutil.which("strace") else (False,):
+    operations: dict[str, float] = {}
+    if shutil.which("strace"):
+        fewer = min(count, _TRACED_RUNS)
         with tempfile.TemporaryDirectory() as folder:
-            found = list(_Commands(Path(folder), count, is_traced).measure())
-        if not is_traced:
-            timed = found
-    for number, (name, command, cost) in enumerate(timed):
-        operations = found[number][2].operations / count if is_traced else math.nan
-        memory = cost.memory_bytes / 2**20
-        yield ScaleCost(device_name, count, name, command, cost.jobs, cost.seconds, memory, cost.files, operations)
+            for name, _, cost in _Commands(Path(folder), fewer, is_traced=True).measure():
+                operations[name] = cost.operations / fewer
+    with tempfile.TemporaryDirectory() as folder:
+        for name, command, cost in _Commands(Path(folder), count, is_traced=False).measure():
+            calls, memory = operations.get(name, math.nan), cost.memory_bytes / 2**20
+            yield ScaleCost(device_name, count, name, command, cost.jobs, cost.seconds, memory, cost.files, calls)
 
 
 @dataclass(frozen=True)
@@ -100,7 +111,7 @@ class _Commands:
     def _say_running(self) -> None:
         """Have the queue's stand-in say that the jobs of the launch are running."""
         (record,) = self._results.glob(".launch-*/jobs.json")
-        lines = [f"{job}|RUNNING|None\n" for job in json.loads(record.read_text(encoding="utf-8"))]
+        lines = [f"{job}|RUNNING|None\n" for job in json.loads(record.read_text(encoding="utf-8"))["jobs"]]
         (self._tools / "squeue.jobs").write_text("".join(lines))
 
     def _call(self, program: Sequence[str]) -> _Cost:
@@ -108,23 +119,19 @@ class _Commands:
         if self._is_traced:
             words = [*_STRACE, "-o", str(trace), *words]
         environment = {**os.environ, "PATH": f"{self._tools}{os.pathsep}{os.environ['PATH']}"}
-        with (self._folder / "errors").open("w+") as errors:
-            started = time.perf_counter()
-            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors, env=environment)
-            _, status, used = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - started
-            process.returncode = os.waitstatus_to_exitcode(status)
-            errors.seek(0)
-            if process.returncode:
-                raise RunError(f"resdepth {program[-1]}: {(errors.read().strip().splitlines() or ['failed'])[-1]}")
+        watched, used = [sys.executable, "-c", _WATCH, str(self._folder / "used"), *words], self._folder / "used"
+        done = subprocess.run(watched, capture_output=True, text=True, env=environment, check=False)
+        if done.returncode:
+            raise RunError(f"resdepth {program[-1]}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+        seconds, memory = json.loads(used.read_text(encoding="utf-8"))
         operations = 0
         if self._is_traced:
             with trace.open(errors="replace") as lines:
                 # An open file's attributes are known.
                 operations = sum(str(self._results) in line and "AT_EMPTY_PATH" not in line for line in lines)
-        jobs = sum(len(json.loads(path.read_text())) for path in self._results.glob(".launch-*/jobs.json"))
+        jobs = sum(len(json.loads(path.read_text())["jobs"]) for path in self._results.glob(".launch-*/jobs.json"))
         files = sum(path.is_file() for path in self._results.rglob("*"))
-        return _Cost(seconds, used.ru_maxrss * 1024, jobs, files, operations)
+        return _Cost(seconds, memory * 1024, jobs, files, operations)
 
 
 def write_runs(overrides: Sequence[str]) -> None:

@@ -165,10 +165,11 @@ def read_state(folder: Path, config: RunConfig, *, restart: bool = False) -> Run
     if not (folder / CONFIG).exists():
         # What a run leaves that is interrupted, or fails, before its configuration is written.
         files = list(folder.iterdir()) if folder.is_dir() else [folder] if folder.exists() else []
-        if any(file.suffix != PART and file.name not in (OUTCOME, FAILURE, LOCK) for file in files):
+        names = {file.name for file in files if file.suffix != PART}
+        if not names <= {OUTCOME, FAILURE, LOCK, CONFIG}:  # which a run that has just begun may write meanwhile
             remedy = f"{folder} exists and is not a run of this program; choose another name="
             raise ConfigError("name", config.name, remedy)
-        return RunState.FAILED if any(file.name == OUTCOME for file in files) else RunState.NEW
+        return RunState.FAILED if OUTCOME in names else RunState.NEW
     try:
         there = read_config(folder)
     except RecordError:

@@ -17,6 +17,7 @@ from resdepth.errors import ConfigError
 from resdepth.host import cores
 from resdepth.models.build import require_join
 from resdepth.results.files.lock import require_unlocked
+from resdepth.results.run_directory import RunState
 from resdepth.sweep.compilation import compile_blocks
 from resdepth.sweep.groups import Group, make_groups, make_jobs
 from resdepth.sweep.jobs import slurm
@@ -51,8 +52,9 @@ def preflight(plan: Plan) -> ReadySweep:
     """
     if plan.launcher.is_slurm:
         slurm.require_commands(plan.launcher)
-    else:  # a run that another job trains may be waited for
-        for run in plan.pending:
+    for run in plan.pending:
+        # On Slurm a run that another process trains is waited for, but not moved away from it.
+        if not plan.launcher.is_slurm or run.state is RunState.RESTARTED:
             require_unlocked(run.directory, run.config)
     _require_joins(plan.pending)
     if not plan.launcher.is_external:
@@ -141,8 +143,12 @@ class _Probe:
 
 def _group_seconds(group: Group, probes: dict[tuple[object, ...], _Probe]) -> float:
     """Estimate a group's time: of all its runs side by side, but no less than the longest takes alone."""
-    if group.parts:
-        return max(_group_seconds(part, probes) for part in group.parts)
+    if group.parts:  # of devices that are alike, and whose memory is to be free when their processes start
+        first = group.parts[0].runs[0].config.device
+        alike = [replace(part, runs=tuple(_on(first, run) for run in part.runs)) for part in group.parts]
+        seconds = max(_group_seconds(part, probes) for part in alike)
+        torch.cuda.empty_cache()
+        return seconds
     count = min(group.concurrency, len(group.runs))
     deepest = max(run.config.depth for run in group.runs)
     alone, together = [], []
@@ -167,6 +173,10 @@ def _group_seconds(group: Group, probes: dict[tuple[object, ...], _Probe]) -> fl
         # A process for each run leaves no run waiting for another.
         together.append(alone[-1] / count if group.uses_processes else steps / probes[key].gain + _RUN_SECONDS)
     return max(sum(together), *alone)
+
+
+def _on(device: str, run: PlannedRun) -> PlannedRun:
+    return replace(run, config=replace(run.config, device=device))
 
 
 def timing_data(spec: RunSpec, device: torch.device) -> DeviceData:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 # Fork is unsafe once torch has threads; without a fork server a process takes seconds to start.
 _METHOD = "forkserver" if sys.platform.startswith("linux") else "spawn"
 _REPORT_SECONDS = 0.1
-_GRACE_SECONDS = 3.0  # a signal must end a sweep within 5
+# A signal must end a sweep within 5 seconds; Slurm leaves a job more, and its file server may be slow.
+_GRACE_SECONDS = 60.0 if "SLURM_JOB_ID" in os.environ else 3.0
 
 
 def context() -> Any:

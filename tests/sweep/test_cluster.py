@@ -15,8 +15,10 @@ from resdepth.errors import ConfigError, RunError
 from resdepth.results.files.lock import locked
 from resdepth.results.outcome import Outcome, write_outcome
 from resdepth.sweep.groups import make_jobs
-from resdepth.sweep.jobs import cluster, slurm, submission
-from resdepth.sweep.jobs.cluster import submit, watch
+from resdepth.sweep.jobs import slurm, submission
+from resdepth.sweep.jobs import watch as watching
+from resdepth.sweep.jobs.cluster import submit
+from resdepth.sweep.jobs.watch import watch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import preflight
@@ -35,7 +37,7 @@ def tools(tmp_path, monkeypatch):
     scripts = {
         "sbatch": 'echo "$1" >> "$0.calls"; . "$0.answer"',
         "squeue": 'cat "$0.answer"',
-        "scontrol": "echo MaxArraySize = 1001",
+        "scontrol": 'cat "$0.answer"',
         "srun": "",
         "sacct": 'cat "$0.answer"',
     }
@@ -45,9 +47,13 @@ def tools(tmp_path, monkeypatch):
         (folder / f"{name}.answer").touch()
     (folder / "sbatch.answer").write_text("echo Submitted batch job 7")
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.setattr(cluster, "_GRACE_SECONDS", 0.2)
-    monkeypatch.setattr(cluster, "_SECONDS", 0.05)
-    return folder
+    (folder / "scontrol.answer").write_text("ClusterName = here\nMaxArraySize = 1001\n")
+    slurm.settings.cache_clear()
+    monkeypatch.setattr(watching, "_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(watching, "_SECONDS", 0.05)
+    monkeypatch.setattr(submission, "_BEGIN_SECONDS", 0.0)
+    yield folder
+    slurm.settings.cache_clear()
 
 
 def say(tools, *lines, command="squeue"):
@@ -162,21 +168,28 @@ def test_more_jobs_than_an_array_may_have_make_several(tools, monkeypatch):
     assert submit(ready(*FOUR)).submitted == ("1_0", "1_1", "1_2", "2")
 
 
-def test_what_was_submitted_before_a_refusal_is_kept(tools, monkeypatch):
+def test_what_was_submitted_before_a_refusal_is_watched_and_the_rest_is_told(tools, monkeypatch):
     monkeypatch.setattr(slurm, "max_array_size", lambda: 3)
     (tools / "sbatch.answer").write_text(
         'test $(wc -l < "$0.calls") = 1 && echo Submitted batch job 7 && exit; echo sbatch: error: Limit >&2; exit 1'
     )
-    line = r"Slurm took 3 of 4 jobs \(7\) and refused more \(Limit\); run the same command again when they have ended"
-    with pytest.raises(RunError, match=line):
-        submit(ready(*FOUR))
+    submitted = submit(ready(*FOUR))
+    assert submitted.submitted == ("7_0", "7_1", "7_2")
+    assert len(submitted.runs) == 3
+    later = "run the same command again when those have ended, which submits the others"
+    assert submitted.refused == f"of 4 jobs Slurm took 3: sbatch refuses them (Limit); {later}"
     (record,) = Path("results").glob(".launch-*/jobs.json")
-    assert list(json.loads(record.read_text())) == ["7_0", "7_1", "7_2"]
+    assert list(json.loads(record.read_text())["jobs"]) == ["7_0", "7_1", "7_2"]
+    # The same command while they are in the queue, which is full.
+    say(tools, *(f"7_{number}|PENDING|None" for number in range(3)))
+    again = submit(ready(*FOUR))
+    assert (len(again.runs), again.submitted) == (3, ())
+    assert again.refused.startswith("of 1 jobs Slurm took 0: sbatch refuses them (Limit)")
 
 
 def test_a_refusal_is_one_line_and_leaves_nothing(tools, capsys):
     (tools / "sbatch.answer").write_text("echo sbatch: error: Invalid partition >&2; exit 1")
-    with pytest.raises(ConfigError, match=r"hydra/launcher=slurm: sbatch refuses the jobs \(Invalid partition\); set"):
+    with pytest.raises(ConfigError, match=r"hydra/launcher=slurm: sbatch refuses them \(Invalid partition\); set"):
         submit(ready(*FOUR))
     assert list(Path("results").glob(".launch-*")) == []
     assert capsys.readouterr().err == ""
@@ -203,6 +216,50 @@ def test_the_folders_of_launches_that_are_over_are_removed(tools):
         submission.make_folder(Path("results"))
     assert not old.is_dir()
     assert new.is_dir()
+
+
+def test_the_jobs_of_another_cluster_are_left_alone(tools):
+    """With one home for two clusters, the other one's numbers mean other jobs."""
+    submit(ready(*FOUR))
+    (old,) = Path("results").glob(".launch-*")
+    (tools / "scontrol.answer").write_text("ClusterName = there\n")
+    slurm.settings.cache_clear()
+    say(tools, "7_0|RUNNING|None", "7_1|RUNNING|None")
+    assert len(submit(ready(*FOUR)).submitted) == 4
+    assert old.is_dir()
+
+
+def test_a_refused_restart_leaves_the_results_where_they_are(tools):
+    words = ("depth=8", "variant=plain", *TINY[:2], "device=cpu")
+    train_here(*words)
+    (run,) = make_plan(words).runs
+    before = (run.directory / "metrics.csv").read_text()
+    (tools / "sbatch.answer").write_text("exit 1")
+    with pytest.raises(ConfigError, match="sbatch refuses them"):
+        submit(preflight(make_plan([*words, *ON_SLURM], restart=True)))
+    assert (run.directory / "metrics.csv").read_text() == before
+
+
+def test_a_run_that_another_process_trains_is_not_started_over(tools):
+    words = ("depth=8", "variant=plain", *TINY[:2], "device=cpu")
+    train_here(*words)
+    (run,) = make_plan(words).runs
+    with locked(run.directory), pytest.raises(ConfigError, match="is being trained by another process"):
+        preflight(make_plan([*words, *ON_SLURM], restart=True))
+
+
+def test_a_run_that_failed_in_a_job_with_others_may_be_tried_again(tools):
+    words = (*FOUR[:5], *ON_SLURM)
+    first = submit(ready(*words, "runs_per_job=4"))
+    assert first.submitted == ("7",)
+    run = make_plan([*words, "runs_per_job=4"]).runs[0]
+    run.directory.mkdir(parents=True)
+    write_outcome(run.directory, Outcome("failed", 1.0, "out of memory"))
+    say(tools, "7|RUNNING|None")
+    (tools / "sbatch.answer").write_text("echo Submitted batch job 8")
+    again = submit(ready(*words, "runs_per_job=4"))
+    assert again.jobs[run.directory] == "8"
+    assert list(again.jobs.values()).count("7") == 3
 
 
 def test_where_slurm_does_not_answer_its_folders_stay(tools):
@@ -239,6 +296,41 @@ def test_a_run_whose_job_has_left_the_queue_without_a_result_has_failed(tools):
     assert messages["7_0"] == f"{ended.format('7_0')}: MemoryError: no room; see {log}; {remedy}"
     assert messages["7_1"] == f"{ended.format('7_1')}; {remedy}"
     assert log.exists()  # for whoever looks into it
+
+
+def test_slurm_is_asked_once_how_a_job_with_many_runs_ended(tools, monkeypatch):
+    submitted = submit(ready("depth=8", "seed=range(0,8,1)", *TINY[:2], *ON_SLURM))
+    asked = []
+    monkeypatch.setattr(slurm, "final_state", lambda job: asked.append(job) or "TIMEOUT")
+    outcomes = watch(submitted, Told())
+    assert len(outcomes) == 16
+    assert asked == ["7"]
+
+
+def test_a_run_of_two_sweeps_is_lost_when_no_job_of_either_is_left(tools):
+    """The job of this sweep found the run locked by the other sweep's, which is requeued."""
+    words = ("depth=8", "variant=plain", *TINY[:2], *ON_SLURM)
+    submitted = submit(ready(*words))
+    (folder,) = submitted.jobs
+    (tools / "sbatch.answer").write_text("echo Submitted batch job 8")
+    submit(ready(*words))
+    say(tools, "8|PENDING|BeginTime")
+    folder.mkdir(parents=True)
+    threading.Timer(1.5, lambda: write_outcome(folder, Outcome("finished", 1.0))).start()
+    threading.Timer(2.0, lambda: say(tools)).start()
+    told = Told()
+    assert watch(submitted, told)[folder].state == "finished"
+    assert "1 job waiting (BeginTime)" in told.jobs
+
+
+def test_a_lock_that_nobody_releases_does_not_make_the_command_wait_for_ever(tools, monkeypatch):
+    monkeypatch.setattr(watching, "_SILENT_SECONDS", 1.0)
+    submitted = submit(ready("depth=8", "variant=plain", *TINY[:2], *ON_SLURM))
+    (folder,) = submitted.jobs
+    folder.mkdir(parents=True)
+    with locked(folder):
+        (outcome,) = watch(submitted, Told()).values()
+    assert outcome.message == f"{folder}/.lock is held, but nothing was written for an hour; remove it"
 
 
 def test_a_run_that_another_process_trains_is_waited_for(tools):
@@ -313,6 +405,11 @@ def test_a_login_node_without_slurm_is_told_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="slurm: Slurm's sbatch, srun and squeue cannot be found here; use a login"):
         ready(*FOUR)
+
+
+def test_a_limit_shorter_than_its_announcement_is_refused(tools):
+    with pytest.raises(ConfigError, match=r"signal_delay_s=120: would end jobs of hydra\.launcher\.timeout_min=2 as"):
+        ready(*FOUR, "hydra.launcher.timeout_min=2")
 
 
 @pytest.mark.parametrize("word", ["nodes=2", "tasks_per_node=2"])

@@ -85,6 +85,22 @@ def test_several_runs_of_a_job_train_at_once_on_its_cores(monkeypatch):
     assert {o.state for o in train_job(make_plan(WORDS).runs).values()} == {"finished"}
 
 
+def test_a_gpu_that_torch_cannot_use_is_not_replaced_by_the_cpu(monkeypatch):
+    monkeypatch.setenv("SLURM_GPUS_ON_NODE", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (run,) = make_plan(["depth=8", "variant=plain", *TINY[:2]]).runs
+    (outcome,) = train_job([run]).values()
+    assert outcome.message.startswith("device=auto: torch cannot use the GPU of this job on ")
+
+
+def test_what_goes_wrong_with_a_job_is_the_last_line_of_its_output(monkeypatch, tmp_path):
+    """Hydra would keep the exception, and submitit call the job completed."""
+    monkeypatch.setattr(task, "_IN_SLURM", True)
+    monkeypatch.setattr(task, "_heed_slurm", lambda: None)
+    with pytest.raises(SystemExit, match=r"FileNotFoundError: .*jobs\.pkl"):
+        task.Task(tmp_path, tmp_path, ())(SimpleNamespace(job=0))
+
+
 _JOB = """
 import os, signal, sys
 from pathlib import Path
@@ -135,6 +151,7 @@ def test_a_job_uses_the_threads_that_slurm_allots(monkeypatch):
     threads = torch.get_num_threads()
     handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    monkeypatch.delenv("OMP_NUM_THREADS")
     try:
         torch.set_num_threads(2)
         task._heed_slurm()

@@ -1,7 +1,7 @@
 """The commands `sweep` and `train`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ from resdepth.models.plugins import use_plugins
 
 if TYPE_CHECKING:
     from resdepth.results.outcome import Outcome
-    from resdepth.sweep.plan import Plan
+    from resdepth.sweep.plan import Plan, PlannedRun
     from resdepth.sweep.preflight import ReadySweep
 
 KEYS = """Overrides use Hydra's syntax, key=value; a,b,c or range(a,b,step) sweeps over values:
@@ -27,10 +27,11 @@ KEYS = """Overrides use Hydra's syntax, key=value; a,b,c or range(a,b,step) swee
     data=digits|cifar10|cifar100|mnist|fashion_mnist|npz|folder    data.path= .limit= .validation= .size= .root=\n
     recipe=NAME    recipe.lr= .epochs= .iterations= .batch_size= .milestones= .momentum= .weight_decay= ...\n
     model.width= .shortcut=A|B|C .downsample=stride|max|avg .batch_norm= .zero_init_residual=\n
-    experiment=NAME    results=FOLDER
+    experiment=NAME    results=FOLDER    hydra/launcher=slurm|ray_cluster|joblib    hydra.launcher.partition= ...
 
 resdepth show lists what there is to choose from; resdepth show keys explains every key."""
 
+_LISTED = 5  # failures of one kind that get a line each
 Cfg = Annotated[
     str | None, Option("--cfg", "-c", help="Print the first run's configuration: job (YAML), or origin of each value.")
 ]
@@ -88,7 +89,7 @@ def sweep(
     if not quiet:
         warn(printing.print_results(plan, track_reading))
     failed = [(run, o) for run, o in zip(plan.pending, outcomes, strict=True) if not o.is_result]
-    warn(f"{run.directory}: failed: {outcome.message}" for run, outcome in failed)
+    warn(_describe_failures(failed))
     if failed:
         raise Exit(1)
 
@@ -97,18 +98,24 @@ def _train(ready: "ReadySweep", config_dir: Path | None, *, detach: bool, quiet:
     """Train the pending runs, or submit their jobs and watch them; return the outcomes, or None where it detached."""
     from resdepth.cli import plans
     from resdepth.cli.progress import open_progress
-    from resdepth.sweep.jobs.cluster import submit, watch
+    from resdepth.results.outcome import Outcome
+    from resdepth.sweep.jobs.cluster import submit
     from resdepth.sweep.jobs.launch import launch
     from resdepth.sweep.jobs.slurm import abbreviate
+    from resdepth.sweep.jobs.watch import watch
 
     if not (ready.plan.launcher.is_slurm and ready.plan.pending):
         with open_progress(ready.plan, quiet=quiet) as observer:
             return launch(ready, observer, config_dir)
-    with busy("Submitting the jobs", quiet=quiet):
+    unknown = "jobs that were submitted go on: squeue --me lists them, scancel JOB ends one"
+    with busy("Submitting the jobs", quiet=quiet), goes_on(unknown):
         submitted = submit(ready, config_dir)
     if not quiet:
         plans.print_submission(submitted, detached=detach)
     if detach:
+        if submitted.refused:
+            warn([submitted.refused])
+            raise Exit(1)
         return None
     ids = abbreviate(submitted.folders)
     with (
@@ -116,7 +123,20 @@ def _train(ready: "ReadySweep", config_dir: Path | None, *, detach: bool, quiet:
         open_progress(ready.plan, quiet=quiet) as observer,
     ):
         outcomes = watch(submitted, observer)
-    return [outcomes[run.directory] for run in ready.plan.pending]
+    refused = Outcome("failed", 0.0, submitted.refused)
+    return [outcomes.get(run.directory, refused) for run in ready.plan.pending]
+
+
+def _describe_failures(failed: "Iterable[tuple[PlannedRun, Outcome]]") -> Iterator[str]:
+    """Yield a line for each failed run; one for all where more than a few failed for the same reason."""
+    folders: dict[str, list[Path]] = {}
+    for run, outcome in failed:
+        folders.setdefault(outcome.message, []).append(run.directory)
+    for reason, found in folders.items():
+        if len(found) > _LISTED:
+            yield f"{found[0]} and {len(found) - 1:,} other runs: failed: {reason}"
+        else:
+            yield from (f"{folder}: failed: {reason}" for folder in found)
 
 
 def _prepare(plan: "Plan") -> "ReadySweep":

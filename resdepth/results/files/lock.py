@@ -21,15 +21,19 @@ class RunLockedError(RunError):
 def locked(folder: Path) -> Iterator[None]:
     """Lock a run's directory until the block or the process ends. Raises RunLockedError where another one holds it."""
     # Somebody who looks whether the run is being trained holds the lock for a moment.
-    lock = FileLock(folder / LOCK, timeout=_LOCK_SECONDS, poll_interval=_LOCK_SECONDS / 10)
+    lock = FileLock(folder / LOCK, timeout=_LOCK_SECONDS, poll_interval=_LOCK_SECONDS / 10, fallback_to_soft=False)
     try:
         lock.acquire()
-    except NotImplementedError as error:
-        remedy = "choose results=FOLDER on another one; nothing else keeps two processes from training the same run"
-        raise RunError(f"{folder}: its file system has no file locks; {remedy}") from error
     except Timeout as error:
         remedy = "wait for it, or choose another name="
         raise RunLockedError(f"{folder}: is being trained by another process; {remedy}") from error
+    except NotImplementedError as error:
+        remedy = "choose results=FOLDER on another one; nothing else keeps two processes from training the same run"
+        raise RunError(f"{folder}: its file system has no file locks; {remedy}") from error
+    except PermissionError as error:
+        if not _is_held(folder / LOCK):
+            raise
+        raise RunLockedError(f"{folder}: is being trained by another user; choose another name=") from error
     try:
         yield
     finally:
@@ -41,7 +45,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def is_locked(folder: Path) -> bool:
     """Whether a process holds the lock of a run's directory, and so is training the run."""
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK, timeout=0, fallback_to_soft=False)
     try:
         # What a dead process left is not removed: another one may be taking it over.
         if (folder / LOCK).exists():
@@ -50,6 +54,20 @@ def is_locked(folder: Path) -> bool:
     except Timeout:
         return True
     except (OSError, NotImplementedError):  # a folder that this user may only read, or without locks
+        return _is_held(folder / LOCK)
+    return False
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process holds a lock that this user may only read."""
+    try:
+        import fcntl
+
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
         return False
     return False
 

@@ -11,15 +11,16 @@ from resdepth.data import sources
 from resdepth.errors import ConfigError, RecordError, RunError
 from resdepth.models.plugins import active_plugins, use_plugins
 from resdepth.results.files.lock import locked
-from resdepth.results.outcome import OUTCOME, Outcome
+from resdepth.results.outcome import OUTCOME, Outcome, read_outcome
 from resdepth.results.run_directory import RunState, set_aside
 from resdepth.results.table import read_runs
 from resdepth.sweep.groups import Group
 from resdepth.sweep.jobs import submission
-from resdepth.sweep.jobs.cluster import submit, watch
+from resdepth.sweep.jobs.cluster import submit
 from resdepth.sweep.jobs.follow import following
 from resdepth.sweep.jobs.multirun import multirun
 from resdepth.sweep.jobs.task import Task, train_group
+from resdepth.sweep.jobs.watch import watch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
 from resdepth.sweep.preflight import ReadySweep, preflight
@@ -48,7 +49,9 @@ def launch(ready: ReadySweep, observer: Observer, config_dir: Path | None = None
     if not plan.pending:
         return []
     if plan.launcher.is_slurm:
-        outcomes = watch(submit(ready, config_dir), observer)
+        submitted = submit(ready, config_dir)
+        refused = Outcome("failed", 0.0, submitted.refused)
+        outcomes = {run.directory: refused for run in plan.pending} | watch(submitted, observer)
     else:
         outcomes = _launch(ready, observer, config_dir)
     return [outcomes[run.directory] for run in plan.pending]
@@ -80,7 +83,8 @@ def _launch_elsewhere(ready: ReadySweep, folder: Path, observer: Observer, confi
     """Have a launcher's own processes train, and follow the runs by their files meanwhile."""
     submission.write_jobs(folder, ready.jobs)
     for run in ready.plan.pending:
-        if run.state is RunState.FAILED:
+        outcome = read_outcome(run.directory) if run.state is RunState.FAILED else None
+        if outcome is not None and not outcome.is_result:
             (run.directory / OUTCOME).unlink(missing_ok=True)  # or it would look as if the run had failed again
     task = Task(folder, Path.cwd(), active_plugins())
     with following(ready.plan.pending, observer):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from resdepth.errors import ConfigError
@@ -37,6 +38,10 @@ def require_commands(launcher: Launcher) -> None:
         listed = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
         remedy = f"Slurm's {listed} cannot be found here; use a login node of the cluster"
         raise ConfigError("hydra/launcher", launcher.name, remedy)
+    limit, delay = launcher.settings.get("timeout_min"), launcher.settings.get("signal_delay_s")
+    if isinstance(limit, int) and isinstance(delay, int) and delay >= 60 * limit:
+        remedy = f"would end jobs of hydra.launcher.timeout_min={limit} as soon as they begin; set a shorter one"
+        raise ConfigError("hydra.launcher.signal_delay_s", delay, remedy)
     for key in ("nodes", "tasks_per_node"):
         if (value := launcher.settings.get(key)) not in (None, 1):
             remedy = "a job is one process on one node; runs_per_job=N puts several runs into it"
@@ -49,7 +54,7 @@ def queue() -> dict[str, Job] | None:
     if (lines := _ask(words)) is None:
         return None
     fields = (line.split("|") for line in lines)
-    return {job: Job(state, reason) for job, state, reason in fields}
+    return {field[0]: Job(*field[1:]) for field in fields if len(field) == 3}
 
 
 def final_state(job: str) -> str:
@@ -64,11 +69,20 @@ def final_state(job: str) -> str:
 
 def max_array_size() -> int:
     """Return how many jobs one array may have here."""
-    for line in _ask(["scontrol", "show", "config"]) or []:
-        key, _, value = line.partition("=")
-        if key.strip() == "MaxArraySize" and value.strip().isdigit():
-            return max(1, int(value) - 1)
-    return _DEFAULT_MAX_ARRAY - 1
+    value = settings().get("MaxArraySize", "")
+    return max(1, int(value if value.isdigit() else _DEFAULT_MAX_ARRAY) - 1)
+
+
+def cluster_name() -> str:
+    """Return the name of this cluster: on another one the same number is another job. Empty where it is unknown."""
+    return settings().get("ClusterName", "")
+
+
+@cache
+def settings() -> dict[str, str]:
+    """Return Slurm's settings, asked for once."""
+    pairs = (line.partition("=") for line in _ask(["scontrol", "show", "config"]) or [])
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def describe(jobs: Mapping[str, Job]) -> str:

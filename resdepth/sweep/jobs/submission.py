@@ -13,7 +13,9 @@ import pickle
 import shutil
 import struct
 import tempfile
+import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from resdepth.results.files.atomic import atomic_write_text
@@ -23,6 +25,7 @@ from resdepth.sweep.plan import PlannedRun
 
 _PREFIX = ".launch-"
 _JOBS, _RECORD = "jobs.pkl", "jobs.json"
+_BEGIN_SECONDS = 1.0  # between the folder's making and its locking
 _OFFSET = struct.Struct("<q")
 
 
@@ -57,14 +60,15 @@ def read_job(folder: Path, number: int) -> tuple[PlannedRun, ...]:
 def record(folder: Path, jobs: Mapping[str, Sequence[PlannedRun]]) -> None:
     """Write which job of Slurm trains which runs, their directories relative to the results."""
     paths = {job: [_below(folder.parent, run.directory) for run in runs] for job, runs in jobs.items()}
-    atomic_write_text(folder / _RECORD, json.dumps(paths) + "\n")
+    content = {"cluster": slurm.cluster_name(), "jobs": paths}
+    atomic_write_text(folder / _RECORD, json.dumps(content) + "\n")
 
 
 def submitted(results: Path, runs: Sequence[PlannedRun], queued: Collection[str]) -> dict[Path, tuple[str, Path]]:
     """Return the runs, by directory, that jobs in the queue are to train: the job, and the folder of its launch."""
     found = {}
     for folder in results.glob(f"{_PREFIX}*"):
-        for job, paths in _read_record(folder).items():
+        for job, paths in _read_jobs(folder).items():
             if job in queued:
                 found.update(dict.fromkeys(paths, (job, folder)))
     return {run.directory: there for run in runs if (there := found.get(_below(results, run.directory)))}
@@ -73,8 +77,9 @@ def submitted(results: Path, runs: Sequence[PlannedRun], queued: Collection[str]
 def is_queued(folders: Sequence[Path]) -> bool:
     """Whether jobs in Slurm's queue are to train runs at, below or beside these folders."""
     places = {place for folder in folders for place in (folder, folder.parent)}
-    jobs = {job for place in places for launch in place.glob(f"{_PREFIX}*") for job in _read_record(launch)}
-    return bool(jobs) and not jobs.isdisjoint(slurm.queue() or ())
+    jobs = {job for place in places for launch in place.glob(f"{_PREFIX}*") for job in _read_jobs(launch)}
+    queued = slurm.queue() if jobs else {}
+    return queued is None or not jobs.isdisjoint(queued)
 
 
 def log(folder: Path, job: str) -> Path:
@@ -101,7 +106,7 @@ def remove(folder: Path) -> None:
 
 def remove_if_over(folder: Path, queued: Collection[str]) -> None:
     """Remove the folder of a launch of which no job is in the queue any more."""
-    if _read_record(folder).keys().isdisjoint(queued):
+    if _read_jobs(folder).keys().isdisjoint(queued):
         remove(folder)
 
 
@@ -109,26 +114,36 @@ def _below(results: Path, directory: Path) -> str:
     return Path(os.path.relpath(directory, results)).as_posix()
 
 
-def _read_record(folder: Path) -> dict[str, list[str]]:
+def _read_jobs(folder: Path) -> dict[str, list[str]]:
+    """Return the jobs of a launch on this cluster and their runs; none where another cluster has the launch's jobs."""
+    cluster, jobs = _read_record(folder)
+    return jobs if cluster == slurm.cluster_name() else {}
+
+
+def _read_record(folder: Path) -> tuple[str, dict[str, list[str]]]:
+    """Return the cluster of a launch's jobs, and the jobs with their runs."""
     try:
-        found: dict[str, list[str]] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        return found
-    except (OSError, ValueError):
-        return {}
+        found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        return found["cluster"], found["jobs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", {}
 
 
 def _remove_leftovers(results: Path) -> None:
     """Remove the folders of launches that have ended: their locks are free, and their jobs have left the queue."""
-    queued: Collection[str] | None = None
-    for folder in results.glob(f"{_PREFIX}*"):
-        jobs = _read_record(folder)
-        if jobs and queued is None:
-            queued = slurm.queue()
-        if jobs and (queued is None or not jobs.keys().isdisjoint(queued)):
+    folders = [folder for folder in results.glob(f"{_PREFIX}*") if _is_old(folder)]
+    records = {folder: _read_record(folder) for folder in folders}
+    queued = slurm.queue() if any(jobs for _, jobs in records.values()) else {}
+    for folder, (cluster, jobs) in records.items():
+        if jobs and (queued is None or cluster != slurm.cluster_name() or not jobs.keys().isdisjoint(queued)):
             continue
-        try:
-            with locked(folder):
-                pass
-        except (RunLockedError, OSError):
-            continue
-        remove(folder)
+        with suppress(RunLockedError, OSError), locked(folder):
+            remove(folder)
+
+
+def _is_old(folder: Path) -> bool:
+    """Whether a launch was begun long enough ago for its lock to be held."""
+    try:
+        return time.time() - folder.stat().st_mtime > _BEGIN_SECONDS
+    except OSError:
+        return False

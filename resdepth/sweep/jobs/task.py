@@ -1,6 +1,7 @@
 """What a job of an external launcher does: check its device, and train its runs, on whatever machine it is."""
 
 import os
+import platform
 import signal
 import sys
 import threading
@@ -14,10 +15,10 @@ from typing import Any
 import torch
 
 from resdepth import device as devices
-from resdepth.errors import ConfigError, RecordError
+from resdepth.errors import ConfigError, ResdepthError, RunError
 from resdepth.host import cores
 from resdepth.models.plugins import Plugin, activate
-from resdepth.results.files.lock import is_locked
+from resdepth.results.files.lock import is_locked, locked
 from resdepth.results.outcome import Outcome
 from resdepth.results.run_directory import RunState, read_state
 from resdepth.sweep.groups import Group, make_groups
@@ -30,6 +31,7 @@ from resdepth.sweep.run import record_failure, train_interleaved
 
 # A file server may take as long to release the locks of a node that failed.
 _STALE_LOCK_SECONDS = 180.0
+_IN_SLURM = "SLURM_JOB_ID" in os.environ
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,17 @@ class Task:
     plugins: tuple[Plugin, ...]
 
     def __call__(self, config: Any) -> dict[Path, Outcome]:
-        os.chdir(self.place)
-        activate(self.plugins)
-        if "SLURM_JOB_ID" in os.environ:
-            _heed_slurm()
-        return train_job(read_job(self.folder, config.job))
+        try:
+            os.chdir(self.place)
+            activate(self.plugins)
+            if _IN_SLURM:
+                _heed_slurm()
+            return train_job(read_job(self.folder, config.job))
+        except Exception as error:
+            # Hydra would keep it in a file that nobody reads; so it is the last line of the job's output.
+            if _IN_SLURM:
+                sys.exit(f"{type(error).__name__}: {error}")
+            raise
 
 
 def train_job(runs: Sequence[PlannedRun]) -> dict[Path, Outcome]:
@@ -60,15 +68,38 @@ def train_job(runs: Sequence[PlannedRun]) -> dict[Path, Outcome]:
     for run in runs:
         try:
             if read_state(run.directory, run.config) is not RunState.FINISHED:
+                _require_gpu(run)
                 require_devices([run])
                 pending.append(run)
-        except (ConfigError, RecordError) as error:
-            outcomes[run.directory] = record_failure(run, error)
+        except Exception as error:  # a broken GPU raises many kinds
+            outcomes[run.directory] = _fail(run, error)
     if int(os.environ.get("SLURM_RESTART_COUNT", "0")):
         _await_locks(pending)
     for group in make_groups(runs, pending):
-        outcomes.update(zip((run.directory for run in group.runs), train_group(group, Observer()), strict=True))
+        try:
+            trained = train_group(group, Observer())
+        except ResdepthError as error:  # its data are missing here
+            trained = [_fail(run, error) for run in group.runs]
+        outcomes.update(zip((run.directory for run in group.runs), trained, strict=True))
     return outcomes
+
+
+def _require_gpu(run: PlannedRun) -> None:
+    """Raises ConfigError where Slurm gave the job a GPU that torch cannot use: `auto` would train on the CPU."""
+    is_given = any(os.environ.get(name) for name in ("SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE"))
+    if is_given and run.config.device == "auto" and not torch.cuda.is_available():
+        remedy = f"torch cannot use the GPU of this job on {platform.node()}; hydra.launcher.exclude=NODE leaves it out"
+        raise ConfigError("device", "auto", f"{remedy}, device=cpu trains without")
+
+
+def _fail(run: PlannedRun, error: Exception) -> Outcome:
+    """Record that a run cannot be trained here, unless another process is training it."""
+    try:
+        run.directory.mkdir(parents=True, exist_ok=True)
+        with locked(run.directory):
+            return record_failure(run, error)
+    except (RunError, OSError) as problem:
+        return Outcome("failed", 0.0, str(problem))
 
 
 def train_group(group: Group, observer: Observer) -> list[Outcome]:
