@@ -134,6 +134,8 @@ def print_submission(made: "Submission", *, detached: bool) -> None:
     if made.submitted:
         number = count(len(made.submitted), "job")
         console().print(f"{number} submitted to Slurm, as {abbreviate(made.submitted)}.")
+    if made.refused:
+        console().print(f"{made.refused[0].upper()}{made.refused[1:]}.")
     ids = abbreviate(made.folders)
     if detached:
         folders = " ".join(dict.fromkeys(shlex.quote(str(run.directory.parent)) for run in made.runs))

@@ -17,7 +17,6 @@ from resdepth.errors import ConfigError
 from resdepth.host import cores
 from resdepth.models.build import require_join
 from resdepth.results.files.lock import require_unlocked
-from resdepth.results.run_directory import RunState
 from resdepth.sweep.compilation import compile_blocks
 from resdepth.sweep.groups import Group, make_groups, make_jobs
 from resdepth.sweep.jobs import slurm
@@ -52,9 +51,8 @@ def preflight(plan: Plan) -> ReadySweep:
     """
     if plan.launcher.is_slurm:
         slurm.require_commands(plan.launcher)
-    for run in plan.pending:
-        # On Slurm a run that another process trains is waited for, but not moved away from it.
-        if not plan.launcher.is_slurm or run.state is RunState.RESTARTED:
+    else:  # on Slurm a run that another process trains is waited for
+        for run in plan.pending:
             require_unlocked(run.directory, run.config)
     _require_joins(plan.pending)
     if not plan.launcher.is_external:

@@ -245,7 +245,7 @@ def test_a_run_that_another_process_trains_is_not_started_over(tools):
     train_here(*words)
     (run,) = make_plan(words).runs
     with locked(run.directory), pytest.raises(ConfigError, match="is being trained by another process"):
-        preflight(make_plan([*words, *ON_SLURM], restart=True))
+        submit(preflight(make_plan([*words, *ON_SLURM], restart=True)))
 
 
 def test_a_run_that_failed_in_a_job_with_others_may_be_tried_again(tools):

@@ -10,7 +10,7 @@ from pathlib import Path
 from resdepth.errors import ConfigError, RunError
 from resdepth.host import signals_blocked, signals_deferred
 from resdepth.models.plugins import active_plugins
-from resdepth.results.files.lock import locked
+from resdepth.results.files.lock import locked, require_unlocked
 from resdepth.results.outcome import OUTCOME, read_outcome
 from resdepth.results.run_directory import RunState, set_aside
 from resdepth.sweep.jobs import slurm, submission
@@ -47,9 +47,11 @@ def submit(ready: ReadySweep, config_dir: Path | None = None) -> Submission:
     waiting = [run for run in plan.pending if run.state is not RunState.FAILED]
     known = submission.submitted(plan.results, waiting, queued)
     for run in plan.pending:
-        if run.state is RunState.RESTARTED and run.directory in known:
-            job, _ = known[run.directory]
-            raise ConfigError("--restart", "", f"{run.directory} is in Slurm's queue; scancel {job}, or leave it out")
+        if run.state is RunState.RESTARTED:
+            if there := known.get(run.directory):
+                remedy = f"{run.directory} is in Slurm's queue; scancel {there[0]}, or leave it out"
+                raise ConfigError("--restart", "", remedy)
+            require_unlocked(run.directory, run.config)
     folders, by_run = dict(known.values()), {directory: job for directory, (job, _) in known.items()}
     jobs = [tuple(run for run in job if run.directory not in known) for job in ready.jobs]
     jobs = [job for job in jobs if any(run.state is not RunState.FINISHED for run in job)]
