@@ -115,14 +115,16 @@ def print_estimate(seconds: float, device_name: str, *, on_gpu: bool) -> None:
 
 def print_jobs(ready: "ReadySweep") -> None:
     """Print how many jobs a launcher gets, and how many runs are in Slurm's queue already."""
-    if ready.jobs:
-        most = max(map(len, ready.jobs))
+    plan, jobs = ready.plan, ready.jobs
+    queued = (queue() if jobs and plan.launcher.is_slurm else None) or {}
+    found = submitted(plan.results, plan.pending, queued) if queued else {}
+    jobs = tuple(job for job in jobs if any(run.directory not in found for run in job))
+    if found:
+        console().print(f"{count(len(found), 'run')} in Slurm's queue already.")
+    if jobs:
+        most = max(map(len, jobs))
         each = "a run each" if most == 1 else f"up to {count(most, 'run')} each"
-        console().print(f"{count(len(ready.jobs), 'job')} for {ready.plan.launcher.name}, {each}.")
-    if ready.jobs and ready.plan.launcher.is_slurm and (queued := queue()):
-        found = submitted(ready.plan.results, ready.plan.pending, queued)
-        if found:
-            console().print(f"{count(len(found), 'run')} in Slurm's queue already.")
+        console().print(f"{count(len(jobs), 'job')} for {plan.launcher.name}, {each}.")
 
 
 def print_submission(made: "Submission", *, detached: bool) -> None:
@@ -130,7 +132,9 @@ def print_submission(made: "Submission", *, detached: bool) -> None:
     earlier = [job for job in made.folders if job not in made.submitted]
     if earlier:
         runs = sum(job in earlier for job in made.jobs.values())
-        console().print(f"{count(runs, 'run')} in Slurm's queue already, as {abbreviate(earlier)}.")
+        console().print(
+            f"{count(runs, 'run')} in Slurm's queue already, as {abbreviate(earlier)}, with the options given then."
+        )
     if made.submitted:
         number = count(len(made.submitted), "job")
         console().print(f"{number} submitted to Slurm, as {abbreviate(made.submitted)}.")

@@ -89,7 +89,7 @@ def open_progress(plan: Plan, *, quiet: bool) -> Iterator[Observer]:
 def _format_end(run: PlannedRun, outcome: Outcome, last: EpochRecord | None) -> str:
     """Return one line on a run that has ended; `last` is its last row."""
     if last is None or outcome.state == "failed":
-        return f"{run.label}: {outcome.state} {outcome.message}".rstrip()
+        return f"{run.label}: {outcome.state}" + (f": {outcome.message}" if outcome.message else "")
     diverged = f", diverged in epoch {last.epoch}" if outcome.state == "diverged" else ""
     errors = f"training error {percent(last.train_error)}, test error {percent(last.test_error)}"
     return f"{run.label}: {errors}, {duration(outcome.seconds)}{diverged}"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigLoadError, ConfigStore
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException, ValidationError
 
@@ -64,9 +65,11 @@ def one_line_errors(loader: ConfigLoader, overrides: Sequence[str]) -> Iterator[
 
 def unknown_key(key: str) -> str:
     """Return the remedy for a key that the schema lacks."""
-    if key.startswith("hydra."):
-        return "Hydra has no such key; the keys of hydra.launcher come with hydra/launcher=NAME"
     last = key.rpartition(".")[2]
+    if key.startswith("hydra."):
+        close = difflib.get_close_matches(last, _launcher_keys(), n=1)
+        meant = f"did you mean hydra.launcher.{close[0]}? " if close else ""
+        return f"Hydra has no such key; {meant}the keys of hydra.launcher come with hydra/launcher=NAME"
     if last in _REASONS:
         return f"no such key; {_REASONS[last]}"
     names = [*known_keys(), *GROUPS]
@@ -75,8 +78,18 @@ def unknown_key(key: str) -> str:
     return f"no such key; did you mean {close[0]}?" if close else "no such key; resdepth show keys lists them"
 
 
+def _launcher_keys() -> list[str]:
+    """Return the keys of Slurm's launcher; none where it is not installed."""
+    try:
+        return [str(key) for key in ConfigStore.instance().load("hydra/launcher/submitit_slurm.yaml").node]
+    except ConfigLoadError:
+        return []
+
+
 def _required_type(key: str) -> str:
     """Describe what a key's value must be, from the schema's types and ranges."""
+    if key.startswith("hydra.launcher."):
+        return "needs a value of another type, such as 240 for timeout_min (minutes) or 16 for mem_gb"
     if key not in known_keys():
         return "cannot take this value; resdepth sweep --help shows how it is written"
     kind: typing.Any = RunConfig

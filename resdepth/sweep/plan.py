@@ -163,8 +163,12 @@ def make_plan(
     if not swept and len(runs) != 1:
         remedy = f"train makes one run; these overrides make {len(runs)}; use resdepth sweep"
         raise ConfigError("overrides", " ".join(overrides), remedy)
+    launcher = Launcher(*sweep.launcher)
+    if "_target_" not in launcher.settings:
+        remedy = "its file names no launcher; begin it with the two lines `defaults:` and `  - slurm`"
+        raise ConfigError("hydra/launcher", launcher.name, remedy)
     repeated = len(sweep.points) - len(runs)
-    return Plan(tuple(runs.values()), sweep.hydra_overrides, Launcher(*sweep.launcher), repeated)
+    return Plan(tuple(runs.values()), sweep.hydra_overrides, launcher, repeated)
 
 
 def make_specs(overrides: Sequence[str]) -> tuple[RunSpec, ...]:

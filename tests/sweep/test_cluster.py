@@ -177,19 +177,19 @@ def test_what_was_submitted_before_a_refusal_is_watched_and_the_rest_is_told(too
     assert submitted.submitted == ("7_0", "7_1", "7_2")
     assert len(submitted.runs) == 3
     later = "run the same command again when those have ended, which submits the others"
-    assert submitted.refused == f"of 4 jobs Slurm took 3: sbatch refuses them (Limit); {later}"
+    assert submitted.refused == f"of 4 jobs Slurm took 3: sbatch refuses the jobs (Limit); {later}"
     (record,) = Path("results").glob(".launch-*/jobs.json")
     assert list(json.loads(record.read_text())["jobs"]) == ["7_0", "7_1", "7_2"]
     # The same command while they are in the queue, which is full.
     say(tools, *(f"7_{number}|PENDING|None" for number in range(3)))
     again = submit(ready(*FOUR))
     assert (len(again.runs), again.submitted) == (3, ())
-    assert again.refused.startswith("of 1 jobs Slurm took 0: sbatch refuses them (Limit)")
+    assert again.refused.startswith("of 1 jobs Slurm took 0: sbatch refuses the jobs (Limit)")
 
 
 def test_a_refusal_is_one_line_and_leaves_nothing(tools, capsys):
     (tools / "sbatch.answer").write_text("echo sbatch: error: Invalid partition >&2; exit 1")
-    with pytest.raises(ConfigError, match=r"hydra/launcher=slurm: sbatch refuses them \(Invalid partition\); set"):
+    with pytest.raises(ConfigError, match=r"partition=null: sbatch refuses the jobs \(Invalid partition\); sinfo"):
         submit(ready(*FOUR))
     assert list(Path("results").glob(".launch-*")) == []
     assert capsys.readouterr().err == ""
@@ -212,6 +212,11 @@ def test_the_folders_of_launches_that_are_over_are_removed(tools):
     new = submission.make_folder(Path("results"))
     assert old.is_dir()
     say(tools)
+    submission.make_folder(Path("results"))
+    assert old.is_dir()  # with the output of jobs whose runs have not ended
+    for run in make_plan(FOUR).runs:
+        run.directory.mkdir(parents=True)
+        write_outcome(run.directory, Outcome("finished", 1.0))
     with locked(new):  # a launch that is going on
         submission.make_folder(Path("results"))
     assert not old.is_dir()
@@ -235,7 +240,7 @@ def test_a_refused_restart_leaves_the_results_where_they_are(tools):
     (run,) = make_plan(words).runs
     before = (run.directory / "metrics.csv").read_text()
     (tools / "sbatch.answer").write_text("exit 1")
-    with pytest.raises(ConfigError, match="sbatch refuses them"):
+    with pytest.raises(ConfigError, match="sbatch refuses the jobs"):
         submit(preflight(make_plan([*words, *ON_SLURM], restart=True)))
     assert (run.directory / "metrics.csv").read_text() == before
 
@@ -405,6 +410,42 @@ def test_a_login_node_without_slurm_is_told_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="slurm: Slurm's sbatch, srun and squeue cannot be found here; use a login"):
         ready(*FOUR)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (
+            "Invalid generic resource (gres) specification",
+            r"gpus_per_node=1: sbatch refuses the jobs .*gpus_per_node=null device",
+        ),
+        ("Requested node configuration is not available", r"cpus_per_task=2: sbatch refuses the jobs .*lower it"),
+        (
+            "something else",
+            r"hydra/launcher=slurm: sbatch refuses the jobs \(something else\); set hydra\.launcher\.KEY",
+        ),
+    ],
+)
+def test_what_sbatch_says_names_the_key(said, line, tools):
+    (tools / "sbatch.answer").write_text(f"echo 'sbatch: error: {said}' >&2; exit 1")
+    with pytest.raises(ConfigError, match=line):
+        submit(ready(*FOUR))
+    assert not Path("results/digits").exists()
+
+
+def test_a_preset_without_a_launcher_is_told_how_to_begin():
+    folder = Path("mine/hydra/launcher")
+    folder.mkdir(parents=True)
+    (folder / "cluster.yaml").write_text("partition: gpu\n")
+    with pytest.raises(ConfigError, match="hydra/launcher=cluster: its file names no launcher; begin it with"):
+        make_plan(["depth=8", "hydra/launcher=cluster"], Path("mine"))
+
+
+def test_jobs_that_can_never_begin_are_told(tools):
+    text = slurm.describe({"7": slurm.Job("PENDING", "PartitionConfig")})
+    assert text.endswith(
+        "the cluster does not have what these ask for, so end them and set hydra.launcher.KEY: scancel 7"
+    )
 
 
 def test_a_limit_shorter_than_its_announcement_is_refused(tools):

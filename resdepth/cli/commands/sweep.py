@@ -31,7 +31,7 @@ KEYS = """Overrides use Hydra's syntax, key=value; a,b,c or range(a,b,step) swee
 
 resdepth show lists what there is to choose from; resdepth show keys explains every key."""
 
-_LISTED = 5  # failures of one kind that get a line each
+_LISTED = 2  # failures of one kind that get a line each
 Cfg = Annotated[
     str | None, Option("--cfg", "-c", help="Print the first run's configuration: job (YAML), or origin of each value.")
 ]
@@ -107,7 +107,7 @@ def _train(ready: "ReadySweep", config_dir: Path | None, *, detach: bool, quiet:
     if not (ready.plan.launcher.is_slurm and ready.plan.pending):
         with open_progress(ready.plan, quiet=quiet) as observer:
             return launch(ready, observer, config_dir)
-    unknown = "jobs that were submitted go on: squeue --me lists them, scancel JOB ends one"
+    unknown = "jobs that were submitted, if any, go on: squeue --me lists them, scancel JOB ends one"
     with busy("Submitting the jobs", quiet=quiet), goes_on(unknown):
         submitted = submit(ready, config_dir)
     if not quiet:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -16,7 +16,7 @@ from resdepth.results.run_directory import RunState, set_aside
 from resdepth.sweep.jobs import slurm, submission
 from resdepth.sweep.jobs.multirun import multirun, quoted
 from resdepth.sweep.jobs.task import Task
-from resdepth.sweep.plan import Plan, PlannedRun
+from resdepth.sweep.plan import Launcher, Plan, PlannedRun
 from resdepth.sweep.preflight import ReadySweep
 
 
@@ -42,7 +42,8 @@ def submit(ready: ReadySweep, config_dir: Path | None = None) -> Submission:
     plan = ready.plan
     queued = slurm.queue()
     if queued is None:
-        raise RunError("Slurm does not answer (squeue failed); run the same command again when it does")
+        said = "; ".join(slurm.complaints) or "squeue failed"
+        raise RunError(f"Slurm does not answer ({said}); run the same command again when it does")
     # A run that failed in a job which goes on with others may be tried again by a new one.
     waiting = [run for run in plan.pending if run.state is not RunState.FAILED]
     known = submission.submitted(plan.results, waiting, queued)
@@ -62,14 +63,27 @@ def submit(ready: ReadySweep, config_dir: Path | None = None) -> Submission:
     if not ids:
         submission.remove(folder)
         if refusal is not None and not known:
-            raise ConfigError("hydra/launcher", plan.launcher.name, f"{refusal}; {_REMEDY}")
+            for experiment in plan.folders:
+                with suppress(OSError):  # unless there is something in it
+                    experiment.rmdir()
+            raise _as_error(refusal, plan.launcher)
     folders |= dict.fromkeys(ids, folder)
     by_run |= {run.directory: job for job, runs in zip(ids, jobs, strict=False) for run in runs}
     refused = f"of {len(jobs):,} jobs Slurm took {len(ids):,}: {refusal}; {_LATER}" if refusal else ""
     return Submission(tuple(r for r in plan.pending if r.directory in by_run), by_run, folders, tuple(ids), refused)
 
 
-_REMEDY = "set hydra.launcher.KEY as your cluster asks: partition, account, qos, gpus_per_node (null: none), ..."
+# A word of what sbatch says, the key of hydra.launcher that it concerns, and what to do.
+_REFUSALS = {
+    "partition": ("partition", "sinfo lists this cluster's"),
+    "gres": ("gpus_per_node", "where there are no GPUs, hydra.launcher.gpus_per_node=null device=cpu"),
+    "account": ("account", "name one that you may use"),
+    "qos": ("qos", "name one that you may use"),
+    "time limit": ("timeout_min", "set fewer minutes: a run continues in the next stretch"),
+    "node configuration": ("cpus_per_task", "no node has that much; lower it, hydra.launcher.mem_gb or .gpus_per_node"),
+    "memory": ("mem_gb", "no node has that much; lower it"),
+}
+_REMEDY = "set hydra.launcher.KEY as your cluster asks: partition, account, qos, cpus_per_task, mem_gb, gpus_per_node"
 _LATER = "run the same command again when those have ended, which submits the others"
 
 
@@ -99,7 +113,7 @@ def _submit(
             if not ids:
                 for aside, directory in moved.items():
                     aside.rename(directory)
-            return ids, f"sbatch refuses them ({_last_words(error)})"
+            return ids, f"sbatch refuses the jobs ({_last_words(error)})"
     return ids, None
 
 
@@ -153,6 +167,14 @@ def _outside_of_any_job() -> Iterator[None]:
         if place is not None:
             os.environ["SLURM_CONF"] = place
         yield
+
+
+def _as_error(refusal: str, launcher: Launcher) -> ConfigError:
+    """Return the error for jobs that sbatch refused, with the key that it means where its words tell."""
+    for word, (key, remedy) in _REFUSALS.items():
+        if word in refusal.lower():
+            return ConfigError(f"hydra.launcher.{key}", launcher.settings.get(key), f"{refusal}; {remedy}")
+    return ConfigError("hydra/launcher", launcher.name, f"{refusal}; {_REMEDY}")
 
 
 def _last_words(error: RunError) -> str:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -16,7 +16,12 @@ _SECONDS = 60.0  # a busy controller takes as long to answer
 _DEFAULT_MAX_ARRAY = 1001  # Slurm's own default of MaxArraySize
 # Reasons for which a job waits until somebody releases it.
 _HELD = ("JobHeldUser", "JobHeldAdmin", "launch failed requeued held", "job requeued in held state")
+# ... and those of jobs that ask for more than there is.
+_NEVER = ("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints")
 _WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "CONFIGURING", "SPECIAL_EXIT")
+
+
+complaints: deque[str] = deque(maxlen=1)  # the last that one of Slurm's commands said where it failed
 
 
 class Job(NamedTuple):
@@ -39,6 +44,8 @@ def require_commands(launcher: Launcher) -> None:
         remedy = f"Slurm's {listed} cannot be found here; use a login node of the cluster"
         raise ConfigError("hydra/launcher", launcher.name, remedy)
     limit, delay = launcher.settings.get("timeout_min"), launcher.settings.get("signal_delay_s")
+    if isinstance(limit, int) and limit < 1:
+        raise ConfigError("hydra.launcher.timeout_min", limit, "needs a number of minutes, at least 1")
     if isinstance(limit, int) and isinstance(delay, int) and delay >= 60 * limit:
         remedy = f"would end jobs of hydra.launcher.timeout_min={limit} as soon as they begin; set a shorter one"
         raise ConfigError("hydra.launcher.signal_delay_s", delay, remedy)
@@ -93,7 +100,10 @@ def describe(jobs: Mapping[str, Job]) -> str:
     reasons = Counter(job.reason for job in waiting if job.reason not in ("None", ""))
     text = ", ".join(words) + (f" ({', '.join(reasons)})" if reasons else "")
     held = [name for name, job in jobs.items() if job.reason in _HELD]
-    return text + (f"; held until: scontrol release {abbreviate(held)}" if held else "")
+    text += f"; held until: scontrol release {abbreviate(held)}" if held else ""
+    never = [name for name, job in jobs.items() if job.reason in _NEVER]
+    ask = "the cluster does not have what these ask for, so end them and set hydra.launcher.KEY: scancel"
+    return text + (f"; {ask} {abbreviate(never)}" if never else "")
 
 
 def abbreviate(jobs: Collection[str]) -> str:
@@ -107,6 +117,9 @@ def _ask(words: Sequence[str]) -> list[str] | None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SACCT_"))}
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=_SECONDS, env=clean, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired) as error:
+        complaints.append(str(error))
         return None
+    if done.returncode:
+        complaints.extend(line for line in done.stderr.splitlines()[-1:] if line.strip())
     return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else None

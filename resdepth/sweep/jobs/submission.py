@@ -4,7 +4,7 @@
         jobs.pkl    the runs of every job, which the jobs read
         jobs.json   Slurm's jobs and their runs, for a later command; submitit's files lie beside it
 
-It is removed once none of its jobs is left, or by a later launch.
+It is removed once none of its jobs is left; where some of their runs have no result, by a launch after these have one.
 """
 
 import json
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from resdepth.results.files.atomic import atomic_write_text
 from resdepth.results.files.lock import RunLockedError, locked
+from resdepth.results.outcome import OUTCOME
 from resdepth.sweep.jobs import slurm
 from resdepth.sweep.plan import PlannedRun
 
@@ -136,6 +137,9 @@ def _remove_leftovers(results: Path) -> None:
     queued = slurm.queue() if any(jobs for _, jobs in records.values()) else {}
     for folder, (cluster, jobs) in records.items():
         if jobs and (queued is None or cluster != slurm.cluster_name() or not jobs.keys().isdisjoint(queued)):
+            continue
+        # The output of a job that was lost may be wanted until its runs have ended.
+        if not all((results / path / OUTCOME).exists() for paths in jobs.values() for path in paths):
             continue
         with suppress(RunLockedError, OSError), locked(folder):
             remove(folder)

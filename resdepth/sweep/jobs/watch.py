@@ -40,7 +40,7 @@ def watch(submitted: Submission, observer: Observer) -> dict[Path, Outcome]:
     jobs = _Jobs(submitted)
     while follower.active:
         if jobs.ask(follower.active):
-            observer.on_wait(slurm.describe(jobs.queued))
+            observer.on_wait(slurm.describe(jobs.queued) or "no job is left in the queue, looking for the last results")
         follower.look()
         for run in follower.active:
             if jobs.is_gone(run) and (outcome := _end(run, follower, jobs)):

@@ -228,7 +228,7 @@ def test_a_sweep_that_detaches_is_watched_by_the_same_command(cluster, local, tm
     assert f"scancel {ids}" in out
     assert len(cluster.jobs()) == 2
     out, _ = finish(sweep(*LONG, ONE_EACH, cwd=tmp_path))
-    assert f"2 runs in Slurm's queue already, as {ids}." in out
+    assert f"2 runs in Slurm's queue already, as {ids}, with the options given then." in out
     assert "submitted" not in out
     compare(tmp_path, local(*LONG), tally)
     assert files(tmp_path) == ["digits"]
@@ -276,8 +276,8 @@ def test_the_device_is_checked_in_the_job(cluster, tmp_path, tally):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("hydra.launcher.partition=nowhere", "hydra/launcher=slurm: sbatch refuses them ("),
-        ("hydra.launcher.gpus_per_node=1", "hydra/launcher=slurm: sbatch refuses them ("),
+        ("hydra.launcher.partition=nowhere", "hydra.launcher.partition=nowhere: sbatch refuses the jobs ("),
+        ("hydra.launcher.gpus_per_node=1", "hydra.launcher.gpus_per_node=1: sbatch refuses the jobs ("),
         ("hydra.launcher.tasks_per_node=2", "hydra.launcher.tasks_per_node=2: a job is one process on one node"),
     ],
 )
