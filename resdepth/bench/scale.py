@@ -44,8 +44,8 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 _COMMANDS = {
     "sbatch": 'number=$(($(cat "$0.number") + 1)); echo $number > "$0.number"; echo Submitted batch job $number',
-    # The jobs that the bench says are running, once.
-    "squeue": 'cat "$0.jobs"; : > "$0.jobs"',
+    # The jobs that the bench says are running, once; by the next time all their runs have ended.
+    "squeue": 'cat "$0.jobs"; : > "$0.jobs"; test ! -e "$0.runs" || { rmdir "{runs}"; mv "$0.runs" "{runs}"; }',
     "scontrol": "echo MaxArraySize = 1001",
     "srun": "",
 }
@@ -84,7 +84,8 @@ class _Commands:
         self._tools = folder / "slurm"
         self._tools.mkdir()
         for name, script in _COMMANDS.items():
-            (self._tools / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+            lines = f"#!/bin/sh\n{script}\n".replace("{runs}", str(self._results / "digits"))
+            (self._tools / name).write_text(lines, encoding="utf-8")
             (self._tools / name).chmod(0o755)
         (self._tools / "sbatch.number").write_text("0")
         (self._tools / "squeue.jobs").touch()
@@ -109,10 +110,11 @@ class _Commands:
             yield name, shown if name != "runs without training" else "", self._call(program)
 
     def _say_running(self) -> None:
-        """Have the queue's stand-in say that the jobs of the launch are running."""
+        """Have the queue's stand-in say that the jobs of the launch are running, which end while they are watched."""
         (record,) = self._results.glob(".launch-*/jobs.json")
         lines = [f"{job}|RUNNING|None\n" for job in json.loads(record.read_text(encoding="utf-8"))["jobs"]]
         (self._tools / "squeue.jobs").write_text("".join(lines))
+        (self._results / "digits").rename(self._tools / "squeue.runs")
 
     def _call(self, program: Sequence[str]) -> _Cost:
         words, trace = [sys.executable, *program], self._folder / "trace"

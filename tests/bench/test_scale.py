@@ -22,10 +22,11 @@ def test_every_command_of_a_sweep_is_measured(tmp_path, monkeypatch):
     folder = bench_runs(40, tmp_path / "b", said.append)
     table = pd.read_csv(folder / "scale.csv").set_index("step")
     assert list(table.index) == ["plan", "submit", "runs without training", "watch", "continue", "summary", "plot"]
-    assert table.jobs.to_dict() == {**dict.fromkeys(table.index, 2), "plan": 0}
-    assert table.files["plan"] == 0
+    assert table.jobs.to_dict() == {**dict.fromkeys(table.index, 0), "submit": 2, "runs without training": 2}
     # Four files of a run; besides those, what the submission leaves until its jobs have ended.
-    assert table.files["watch"] - table.files["submit"] == 4 * 40
+    files = table.files
+    assert (files["plan"], files["watch"], files["continue"]) == (0, 4 * 40, 4 * 40)
+    assert files["runs without training"] - files["submit"] == 4 * 40
     assert (table.seconds > 0.5).all()
     assert (table.memory_mib > 50).all()
     assert table.operations.isna().all()
