@@ -289,7 +289,8 @@ class Told(Observer):
 def test_a_run_whose_job_has_left_the_queue_without_a_result_has_failed(tools):
     submitted = submit(ready(*FOUR))
     folder = submitted.folders["7_0"]
-    (folder / "7_0_0_log.out").write_text("submitit INFO: x\nMemoryError: no room\nsrun: error: n1: task 0: Killed\n")
+    others = "srun: error: n1: task 0: Killed\nslurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED ***\n"
+    (folder / "7_0_0_log.out").write_text(f"submitit INFO: x\nMemoryError: no room\n{others}")
     say(tools, "OUT_OF_MEMORY", command="sacct")
     told = Told()
     outcomes = watch(submitted, told)

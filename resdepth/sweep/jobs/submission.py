@@ -28,6 +28,7 @@ _PREFIX = ".launch-"
 _JOBS, _RECORD = "jobs.pkl", "jobs.json"
 _BEGIN_SECONDS = 1.0  # between the folder's making and its locking
 _OFFSET = struct.Struct("<q")
+_OTHERS = ("submitit ", "srun: ", "slurmstepd", "slurmd")  # what these say is told by the job's state
 
 
 def make_folder(results: Path) -> Path:
@@ -94,9 +95,7 @@ def last_words(folder: Path, job: str) -> str:
         lines = log(folder, job).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    said = [
-        line.strip() for line in lines if line.strip() and not line.startswith(("submitit ", "srun: ", "slurmstepd: "))
-    ]
+    said = [line.strip() for line in lines if line.strip() and not line.startswith(_OTHERS)]
     return said[-1][:300] if said else ""
 
 
