@@ -477,3 +477,19 @@ def test_a_preset_of_ones_own_is_slurm_too(tools):
     submit(preflight(plan), Path("mine"))
     (written,) = Path("results").glob(".launch-*/*_submission.sh")
     assert "#SBATCH --partition=gpu\n" in written.read_text()
+
+
+def test_the_output_of_a_lost_job_goes_when_its_runs_have_ended(tools):
+    words = ("depth=8", "variant=plain", *TINY[:2], *ON_SLURM)
+    lost = submit(ready(*words))
+    (outcome,) = watch(lost, Told()).values()
+    assert outcome.state == "failed"
+    (old,) = Path("results").glob(".launch-*")
+    (tools / "sbatch.answer").write_text("echo Submitted batch job 8")
+    again = submit(ready(*words))
+    assert old.is_dir()
+    (folder,) = again.jobs
+    folder.mkdir(parents=True)
+    write_outcome(folder, Outcome("finished", 1.0))
+    watch(again, Told())
+    assert list(Path("results").glob(".launch-*")) == []

@@ -33,7 +33,7 @@ _OTHERS = ("submitit ", "srun: ", "slurmstepd", "slurmd")  # what these say is t
 
 def make_folder(results: Path) -> Path:
     """Make the folder of a launch, and remove those whose launch and jobs have ended. Raises OSError."""
-    _remove_leftovers(results)
+    remove_leftovers(results)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=results))
     folder.chmod(0o755)  # of a group's results, others may read the logs
     return folder
@@ -129,8 +129,8 @@ def _read_record(folder: Path) -> tuple[str, dict[str, list[str]]]:
         return "", {}
 
 
-def _remove_leftovers(results: Path) -> None:
-    """Remove the folders of launches that have ended: their locks are free, and their jobs have left the queue."""
+def remove_leftovers(results: Path) -> None:
+    """Remove the folders of launches that have ended: their locks are free, their jobs gone, their runs at an end."""
     folders = [folder for folder in results.glob(f"{_PREFIX}*") if _is_old(folder)]
     records = {folder: _read_record(folder) for folder in folders}
     queued = slurm.queue() if any(jobs for _, jobs in records.values()) else {}

@@ -127,5 +127,7 @@ def _clean_up(submitted: Submission, outcomes: Mapping[Path, Outcome]) -> None:
         if queued is not None and queued.keys().isdisjoint(submitted.folders):
             for folder in set(submitted.folders.values()) - failed:
                 submission.remove_if_over(folder, queued)
+            for results in {folder.parent for folder in submitted.folders.values()}:
+                submission.remove_leftovers(results)  # of earlier jobs whose runs have ended now
             return
         time.sleep(_SECONDS / 2)
