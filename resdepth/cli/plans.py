@@ -9,8 +9,8 @@ from resdepth.config.schema import USER_SOURCES
 from resdepth.data.sources import load, missing_megabytes
 from resdepth.report.comparison import count
 from resdepth.results.run_directory import ASIDE, WEIGHTS, RunState
+from resdepth.sweep.jobs.launch_folder import submitted
 from resdepth.sweep.jobs.slurm import abbreviate, queue
-from resdepth.sweep.jobs.submission import submitted
 from resdepth.variants import VARIANTS
 
 if TYPE_CHECKING:

@@ -89,10 +89,15 @@ def normalise_override(line: str, loader: ConfigLoader) -> str:
         except ConfigError:
             needs_quotes = key in _PATHS
         if needs_quotes:
-            # In Hydra's quotes a backslash escapes only a quote, and another backslash before one.
-            escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), value)
-            return f"{key}='{escaped}'"
+            return f"{key}={quoted(value)}"
     return bare if key in known_keys() or key in GROUPS else line
+
+
+def quoted(value: str) -> str:
+    """Return a value as Hydra reads it, whatever it contains."""
+    # In Hydra's quotes a backslash escapes only a quote, and another backslash before one.
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), value)
+    return f"'{escaped}'"
 
 
 def require_values(lines: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """A sweep on Slurm, as far as it can be tested without one: its commands are stand-ins. See tests/system/slurm/."""
 
+import errno
 import json
 import os
 import threading
@@ -15,7 +16,7 @@ from resdepth.errors import ConfigError, RunError
 from resdepth.results.files.lock import locked
 from resdepth.results.outcome import Outcome, write_outcome
 from resdepth.sweep.groups import make_jobs
-from resdepth.sweep.jobs import slurm, submission
+from resdepth.sweep.jobs import launch_folder, slurm
 from resdepth.sweep.jobs import watch as watching
 from resdepth.sweep.jobs.cluster import submit
 from resdepth.sweep.jobs.watch import watch
@@ -51,7 +52,7 @@ def tools(tmp_path, monkeypatch):
     slurm.settings.cache_clear()
     monkeypatch.setattr(watching, "_GRACE_SECONDS", 0.2)
     monkeypatch.setattr(watching, "_SECONDS", 0.05)
-    monkeypatch.setattr(submission, "_BEGIN_SECONDS", 0.0)
+    monkeypatch.setattr(launch_folder, "_BEGIN_SECONDS", 0.0)
     yield folder
     slurm.settings.cache_clear()
 
@@ -137,8 +138,8 @@ def test_a_job_keeps_its_runs_when_some_of_them_are_finished():
 
 def test_every_job_reads_its_own_runs(tmp_path):
     jobs = make_jobs(make_plan(["depth=8,14,20", "runs_per_job=4", *ON_SLURM]))
-    submission.write_jobs(tmp_path, jobs)
-    assert [submission.read_job(tmp_path, number) for number in range(2)] == list(jobs)
+    launch_folder.write_jobs(tmp_path, jobs)
+    assert [launch_folder.read_job(tmp_path, number) for number in range(2)] == list(jobs)
 
 
 def test_a_submission_is_found_by_the_next_command(tools):
@@ -209,16 +210,16 @@ def test_the_folders_of_launches_that_are_over_are_removed(tools):
     submit(ready(*FOUR))
     (old,) = Path("results").glob(".launch-*")
     say(tools, "7_0|RUNNING|None")
-    new = submission.make_folder(Path("results"))
+    new = launch_folder.make(Path("results"))
     assert old.is_dir()
     say(tools)
-    submission.make_folder(Path("results"))
+    launch_folder.make(Path("results"))
     assert old.is_dir()  # with the output of jobs whose runs have not ended
     for run in make_plan(FOUR).runs:
         run.directory.mkdir(parents=True)
         write_outcome(run.directory, Outcome("finished", 1.0))
     with locked(new):  # a launch that is going on
-        submission.make_folder(Path("results"))
+        launch_folder.make(Path("results"))
     assert not old.is_dir()
     assert new.is_dir()
 
@@ -242,6 +243,22 @@ def test_a_refused_restart_leaves_the_results_where_they_are(tools):
     (tools / "sbatch.answer").write_text("exit 1")
     with pytest.raises(ConfigError, match="sbatch refuses the jobs"):
         submit(preflight(make_plan([*words, *ON_SLURM], restart=True)))
+    assert (run.directory / "metrics.csv").read_text() == before
+
+
+def test_a_launch_that_cannot_be_written_leaves_the_results_where_they_are(tools, monkeypatch):
+    words = ("depth=8", "variant=plain", *TINY[:2], "device=cpu")
+    train_here(*words)
+    (run,) = make_plan(words).runs
+    before = (run.directory / "metrics.csv").read_text()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(launch_folder, "write_jobs", full)
+    with pytest.raises(OSError, match="No space left"):
+        submit(preflight(make_plan([*words, *ON_SLURM], restart=True)))
+    assert [path.name for path in Path("results").iterdir()] == ["digits"]
     assert (run.directory / "metrics.csv").read_text() == before
 
 
@@ -271,7 +288,7 @@ def test_where_slurm_does_not_answer_its_folders_stay(tools):
     submit(ready(*FOUR))
     (old,) = Path("results").glob(".launch-*")
     (tools / "squeue").write_text("#!/bin/sh\nexit 1\n")
-    submission.make_folder(Path("results"))
+    launch_folder.make(Path("results"))
     assert old.is_dir()
 
 
@@ -400,11 +417,11 @@ def test_an_earlier_failure_is_not_taken_for_the_result(tools):
 def test_figures_are_drawn_until_the_queue_is_empty(tools):
     submit(ready(*FOUR))
     folders = [Path("results/digits")]
-    assert not submission.is_queued(folders)
+    assert not launch_folder.is_queued(folders)
     say(tools, "7_3|PENDING|Priority")
-    assert submission.is_queued(folders)
-    assert submission.is_queued([Path("results")])
-    assert not submission.is_queued([Path("elsewhere/digits")])
+    assert launch_folder.is_queued(folders)
+    assert launch_folder.is_queued([Path("results")])
+    assert not launch_folder.is_queued([Path("elsewhere/digits")])
 
 
 def test_a_login_node_without_slurm_is_told_so(monkeypatch, tmp_path):

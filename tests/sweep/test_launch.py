@@ -1,6 +1,7 @@
 """A sweep carried out through Hydra's launcher."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.runs import TINY, execute_here
@@ -8,6 +9,7 @@ from support.runs import TINY, execute_here
 import resdepth.sweep.run
 from resdepth.cli import plans, printing
 from resdepth.errors import ConfigError
+from resdepth.sweep.jobs import launch as launching
 from resdepth.sweep.jobs.launch import launch
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import make_plan
@@ -46,6 +48,17 @@ def test_hydras_change_of_folder_does_not_take_the_results_along():
 @pytest.mark.slow
 def test_a_launcher_with_processes_of_its_own_does_the_same():
     outcomes = execute_here("depth=8", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *TINY)
+    assert [o.state for o in outcomes] == ["finished", "finished"]
+
+
+def test_a_job_that_its_launcher_starts_again_loses_no_result(monkeypatch):
+    def twice(task, count, *_):
+        for number in range(count):
+            task(SimpleNamespace(job=number))
+        return [task(SimpleNamespace(job=number)) for number in range(count)]
+
+    monkeypatch.setattr(launching, "multirun", twice)
+    outcomes = execute_here("depth=8", "hydra/launcher=joblib", "runs_per_job=2", *TINY)
     assert [o.state for o in outcomes] == ["finished", "finished"]
 
 

@@ -16,7 +16,7 @@ from resdepth.data import sources
 from resdepth.results.files.lock import locked
 from resdepth.results.run_directory import RunState, read_state
 from resdepth.sweep.jobs import task
-from resdepth.sweep.jobs.submission import write_jobs
+from resdepth.sweep.jobs.launch_folder import write_jobs
 from resdepth.sweep.jobs.task import train_job
 from resdepth.sweep.plan import make_plan
 

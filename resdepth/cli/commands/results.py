@@ -116,7 +116,7 @@ def _removed(result: "PlotResult") -> Iterator[str]:
 
 def _watch(request: "PlotRequest") -> None:
     """Draw whenever the runs have changed, until none is trained, or waits in Slurm's queue, any more, or Ctrl-C."""
-    from resdepth.sweep.jobs.submission import is_queued
+    from resdepth.sweep.jobs.launch_folder import is_queued
 
     seen: _State | None = None
     changed, has_drawn, told = time.monotonic(), False, set[str]()

@@ -1,23 +1,37 @@
 """The jobs of a sweep on a Slurm cluster, submitted through Hydra's submitit launcher."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
+from resdepth.config.overrides import quoted
 from resdepth.errors import ConfigError, RunError
 from resdepth.host import signals_blocked, signals_deferred
 from resdepth.models.plugins import active_plugins
 from resdepth.results.files.lock import locked, require_unlocked
-from resdepth.results.outcome import OUTCOME, read_outcome
-from resdepth.results.run_directory import RunState, set_aside
-from resdepth.sweep.jobs import slurm, submission
-from resdepth.sweep.jobs.multirun import multirun, quoted
+from resdepth.results.run_directory import RunState
+from resdepth.sweep.jobs import launch_folder, slurm
+from resdepth.sweep.jobs.follow import clear
+from resdepth.sweep.jobs.multirun import multirun
 from resdepth.sweep.jobs.task import Task
 from resdepth.sweep.plan import Launcher, Plan, PlannedRun
 from resdepth.sweep.preflight import ReadySweep
+
+# A word of what sbatch says, the key of hydra.launcher that it concerns, and what to do.
+_REFUSALS = {
+    "partition": ("partition", "sinfo lists this cluster's"),
+    "gres": ("gpus_per_node", "where there are no GPUs, hydra.launcher.gpus_per_node=null device=cpu"),
+    "account": ("account", "name one that you may use"),
+    "qos": ("qos", "name one that you may use"),
+    "time limit": ("timeout_min", "set fewer minutes: a run continues in the next stretch"),
+    "node configuration": ("cpus_per_task", "no node has that much; lower it, hydra.launcher.mem_gb or .gpus_per_node"),
+    "memory": ("mem_gb", "no node has that much; lower it"),
+}
+_REMEDY = "set hydra.launcher.KEY as your cluster asks: partition, account, qos, cpus_per_task, mem_gb, gpus_per_node"
+_LATER = "run the same command again when those have ended, which submits the others"
 
 
 @dataclass(frozen=True)
@@ -40,13 +54,13 @@ def submit(ready: ReadySweep, config_dir: Path | None = None) -> Submission:
     Raises ConfigError where Slurm refuses all of the jobs, RunError where it does not answer.
     """
     plan = ready.plan
-    queued = slurm.queue()
-    if queued is None:
-        said = "; ".join(slurm.complaints) or "squeue failed"
-        raise RunError(f"Slurm does not answer ({said}); run the same command again when it does")
+    try:
+        queued = slurm.require_queue()
+    except RunError as error:
+        raise RunError(f"Slurm does not answer ({error}); run the same command again when it does") from error
     # A run that failed in a job which goes on with others may be tried again by a new one.
     waiting = [run for run in plan.pending if run.state is not RunState.FAILED]
-    known = submission.submitted(plan.results, waiting, queued)
+    known = launch_folder.submitted(plan.results, waiting, queued)
     for run in plan.pending:
         if run.state is RunState.RESTARTED:
             if there := known.get(run.directory):
@@ -58,33 +72,17 @@ def submit(ready: ReadySweep, config_dir: Path | None = None) -> Submission:
     jobs = [job for job in jobs if any(run.state is not RunState.FINISHED for run in job)]
     if not jobs:
         return Submission(plan.pending, by_run, folders, ())
-    size, folder = slurm.max_array_size(), submission.make_folder(plan.results)
+    size, folder = slurm.max_array_size(), launch_folder.make(plan.results)
     ids, refusal = _submit(plan, jobs, folder, size, config_dir)
-    if not ids:
-        submission.remove(folder)
-        if refusal is not None and not known:
-            for experiment in plan.folders:
-                with suppress(OSError):  # unless there is something in it
-                    experiment.rmdir()
-            raise _as_error(refusal, plan.launcher)
+    if refusal is not None and not ids and not known:
+        for experiment in plan.folders:
+            with suppress(OSError):  # unless there is something in it
+                experiment.rmdir()
+        raise _as_error(refusal, plan.launcher)
     folders |= dict.fromkeys(ids, folder)
     by_run |= {run.directory: job for job, runs in zip(ids, jobs, strict=False) for run in runs}
     refused = f"of {len(jobs):,} jobs Slurm took {len(ids):,}: {refusal}; {_LATER}" if refusal else ""
     return Submission(tuple(r for r in plan.pending if r.directory in by_run), by_run, folders, tuple(ids), refused)
-
-
-# A word of what sbatch says, the key of hydra.launcher that it concerns, and what to do.
-_REFUSALS = {
-    "partition": ("partition", "sinfo lists this cluster's"),
-    "gres": ("gpus_per_node", "where there are no GPUs, hydra.launcher.gpus_per_node=null device=cpu"),
-    "account": ("account", "name one that you may use"),
-    "qos": ("qos", "name one that you may use"),
-    "time limit": ("timeout_min", "set fewer minutes: a run continues in the next stretch"),
-    "node configuration": ("cpus_per_task", "no node has that much; lower it, hydra.launcher.mem_gb or .gpus_per_node"),
-    "memory": ("mem_gb", "no node has that much; lower it"),
-}
-_REMEDY = "set hydra.launcher.KEY as your cluster asks: partition, account, qos, cpus_per_task, mem_gb, gpus_per_node"
-_LATER = "run the same command again when those have ended, which submits the others"
 
 
 def _submit(
@@ -94,38 +92,29 @@ def _submit(
 
     Signals wait until then, also for sbatch: one that is interrupted may have submitted jobs that nobody knows.
     """
-    place = f"hydra.launcher.submitit_folder={quoted(folder.resolve())}"
+    place = f"hydra.launcher.submitit_folder={quoted(str(folder.resolve()))}"
     options = [*plan.hydra_overrides, f"hydra.sweeper.max_batch_size={size}", place]
     ids: list[str] = []
 
     def record(job: str) -> None:
         ids.append(job)
         if len(ids) % size == 0 or len(ids) == len(jobs):  # an array; should this process be killed before the next
-            submission.record(folder, dict(zip(ids, jobs, strict=False)))
+            launch_folder.record(folder, dict(zip(ids, jobs, strict=False)))
 
     with signals_deferred(), signals_blocked(), locked(folder):
-        moved = _clear(run for job in jobs for run in job)
-        submission.write_jobs(folder, jobs)
+        moved = clear(run for job in jobs for run in job)
         try:
+            launch_folder.write_jobs(folder, jobs)
             with _collecting(record):
                 multirun(Task(folder, Path.cwd(), active_plugins()), len(jobs), folder, options, config_dir)
         except RunError as error:
+            return ids, f"sbatch refuses the jobs ({_last_words(error)})"
+        finally:
             if not ids:
                 for aside, directory in moved.items():
                     aside.rename(directory)
-            return ids, f"sbatch refuses the jobs ({_last_words(error)})"
+                launch_folder.remove(folder)
     return ids, None
-
-
-def _clear(runs: Iterable[PlannedRun]) -> dict[Path, Path]:
-    """Set runs aside that are to be started over, and return where to; remove the marks of earlier failures."""
-    moved = {}
-    for run in runs:
-        if run.state is RunState.RESTARTED:
-            moved[set_aside(run.directory)] = run.directory
-        elif run.state is RunState.FAILED and (outcome := read_outcome(run.directory)) and not outcome.is_result:
-            (run.directory / OUTCOME).unlink(missing_ok=True)  # it would look as if the run had failed again
-    return moved
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,8 @@ from pathlib import Path
 from resdepth.errors import RecordError
 from resdepth.results.files.lock import LOCK
 from resdepth.results.metrics import METRICS, EpochRecord, read_rows
-from resdepth.results.outcome import Outcome, read_outcome
+from resdepth.results.outcome import OUTCOME, Outcome, read_outcome
+from resdepth.results.run_directory import RunState, set_aside
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import PlannedRun
 
@@ -81,6 +82,20 @@ class Follower:
                 self._observer.on_epoch(run, rows[-1])
         if outcome is not None:
             self.end(run, outcome)
+
+
+def clear(runs: Iterable[PlannedRun]) -> dict[Path, Path]:
+    """Set aside the results of runs that start over, and return where to; remove the marks of earlier failures.
+
+    With such a mark it would look as if the run had failed again.
+    """
+    moved = {}
+    for run in runs:
+        if run.state is RunState.RESTARTED:
+            moved[set_aside(run.directory)] = run.directory
+        elif run.state is RunState.FAILED and (outcome := read_outcome(run.directory)) and not outcome.is_result:
+            (run.directory / OUTCOME).unlink(missing_ok=True)
+    return moved
 
 
 @contextmanager

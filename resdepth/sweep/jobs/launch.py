@@ -11,13 +11,13 @@ from resdepth.data import sources
 from resdepth.errors import ConfigError, RecordError, RunError
 from resdepth.models.plugins import active_plugins, use_plugins
 from resdepth.results.files.lock import locked
-from resdepth.results.outcome import OUTCOME, Outcome, read_outcome
+from resdepth.results.outcome import Outcome
 from resdepth.results.run_directory import RunState, set_aside
 from resdepth.results.table import read_runs
 from resdepth.sweep.groups import Group
-from resdepth.sweep.jobs import submission
+from resdepth.sweep.jobs import launch_folder
 from resdepth.sweep.jobs.cluster import submit
-from resdepth.sweep.jobs.follow import following
+from resdepth.sweep.jobs.follow import clear, following
 from resdepth.sweep.jobs.multirun import multirun
 from resdepth.sweep.jobs.task import Task, train_group
 from resdepth.sweep.jobs.watch import watch
@@ -59,36 +59,34 @@ def launch(ready: ReadySweep, observer: Observer, config_dir: Path | None = None
 
 def _launch(ready: ReadySweep, observer: Observer, config_dir: Path | None) -> _Outcomes:
     """Train the pending runs with a launcher that waits for its jobs; return the outcomes by directory."""
-    plan = ready.plan
-    for run in plan.pending:
-        # All of them before the first is trained: after an interruption, a finished run is then one of this sweep.
-        if run.state is RunState.RESTARTED:
-            set_aside(run.directory)
-    folder = submission.make_folder(plan.results)
-    start = _launch_elsewhere if plan.launcher.is_external else _launch_here
+    folder = launch_folder.make(ready.plan.results)
+    start = _launch_elsewhere if ready.plan.launcher.is_external else _launch_here
     try:
         with locked(folder):
             parts = start(ready, folder, observer, config_dir)
     finally:
-        submission.remove(folder)
+        launch_folder.remove(folder)
     return {directory: outcome for part in parts for directory, outcome in part.items()}
 
 
 def _launch_here(ready: ReadySweep, folder: Path, observer: Observer, config_dir: Path | None) -> list[_Outcomes]:
+    for run in ready.plan.pending:
+        # All of them before the first is trained: after an interruption, a finished run is then one of this sweep.
+        if run.state is RunState.RESTARTED:
+            set_aside(run.directory)
     task = _Here(ready.groups, observer)
     return multirun(task, len(ready.groups), folder, ready.plan.hydra_overrides, config_dir)
 
 
 def _launch_elsewhere(ready: ReadySweep, folder: Path, observer: Observer, config_dir: Path | None) -> list[_Outcomes]:
     """Have a launcher's own processes train, and follow the runs by their files meanwhile."""
-    submission.write_jobs(folder, ready.jobs)
-    for run in ready.plan.pending:
-        outcome = read_outcome(run.directory) if run.state is RunState.FAILED else None
-        if outcome is not None and not outcome.is_result:
-            (run.directory / OUTCOME).unlink(missing_ok=True)  # or it would look as if the run had failed again
+    launch_folder.write_jobs(folder, ready.jobs)
+    clear(ready.plan.pending)
     task = Task(folder, Path.cwd(), active_plugins())
-    with following(ready.plan.pending, observer):
-        return multirun(task, len(ready.jobs), folder, ready.plan.hydra_overrides, config_dir)
+    with following(ready.plan.pending, observer) as follower:
+        parts = multirun(task, len(ready.jobs), folder, ready.plan.hydra_overrides, config_dir)
+    # A job that was started again says nothing of the runs that it had finished before.
+    return [follower.outcomes, *parts]
 
 
 def train(

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from resdepth.config.compose import initialized_hydra
 from resdepth.config.hydra_errors import one_line_errors
+from resdepth.config.overrides import quoted
 from resdepth.errors import ResdepthError, RunError
 
 _AGAIN = "run the same command again: finished runs are kept, interrupted ones are continued"
@@ -37,7 +38,7 @@ def multirun(
     the launcher fails, from the launcher's own exception.
     """
     ConfigStore.instance().store("launch", _JobConfig)
-    place = quoted(folder)
+    place = quoted(str(folder))
     # The runs' directories are relative to this process's folder, so a job must not change its own.
     fixed = (f"hydra.sweep.dir={place}", "hydra.sweep.subdir=.", "hydra.job.chdir=false", f"job=range({count})")
     with initialized_hydra(config_dir) as loader, one_line_errors(loader, overrides):
@@ -65,9 +66,3 @@ def _jobs_unchecked() -> Iterator[None]:
         yield
     finally:
         Sweeper.validate_batch_is_legal = check  # type: ignore[method-assign]
-
-
-def quoted(path: Path) -> str:
-    """Return a path as an override's value."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -3,12 +3,13 @@
 import os
 import shutil
 import subprocess
-from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
-from resdepth.errors import ConfigError
+from resdepth.errors import ConfigError, RunError
+from resdepth.report.comparison import count
 from resdepth.sweep.plan import Launcher
 
 _COMMANDS = ("sbatch", "srun", "squeue")
@@ -19,9 +20,6 @@ _HELD = ("JobHeldUser", "JobHeldAdmin", "launch failed requeued held", "job requ
 # ... and those of jobs that ask for more than there is.
 _NEVER = ("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints")
 _WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "CONFIGURING", "SPECIAL_EXIT")
-
-
-complaints: deque[str] = deque(maxlen=1)  # the last that one of Slurm's commands said where it failed
 
 
 class Job(NamedTuple):
@@ -55,13 +53,19 @@ def require_commands(launcher: Launcher) -> None:
             raise ConfigError(f"hydra.launcher.{key}", value, remedy)
 
 
-def queue() -> dict[str, Job] | None:
-    """Return this user's jobs that wait or run, by id (an array's as 12_0); None where Slurm does not answer."""
+def require_queue() -> dict[str, Job]:
+    """Return this user's jobs that wait or run, by id (an array's as 12_0). Raises RunError if Slurm is silent."""
     words = ["squeue", f"--user={os.getuid()}", "--array", "--noheader", "--format=%i|%T|%r"]
-    if (lines := _ask(words)) is None:
-        return None
-    fields = (line.split("|") for line in lines)
+    fields = (line.split("|") for line in _ask(words))
     return {field[0]: Job(*field[1:]) for field in fields if len(field) == 3}
+
+
+def queue() -> dict[str, Job] | None:
+    """Return what `require_queue` does; None where Slurm does not answer, which may pass."""
+    try:
+        return require_queue()
+    except RunError:
+        return None
 
 
 def final_state(job: str) -> str:
@@ -69,8 +73,9 @@ def final_state(job: str) -> str:
     squeue = ["squeue", f"--jobs={job}", "--states=all", "--array", "--noheader", "--format=%T"]
     sacct = ["sacct", f"--jobs={job}", "--noheader", "--allocations", "--parsable2", "--format=State"]
     for words in (squeue, sacct):
-        if lines := _ask(words):
-            return lines[-1].split()[0]
+        with suppress(RunError):
+            if lines := _ask(words):
+                return lines[-1].split()[0]
     return ""
 
 
@@ -88,7 +93,10 @@ def cluster_name() -> str:
 @cache
 def settings() -> dict[str, str]:
     """Return Slurm's settings, asked for once."""
-    pairs = (line.partition("=") for line in _ask(["scontrol", "show", "config"]) or [])
+    try:
+        pairs = [line.partition("=") for line in _ask(["scontrol", "show", "config"])]
+    except RunError:
+        return {}
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
@@ -96,8 +104,8 @@ def describe(jobs: Mapping[str, Job]) -> str:
     """Describe jobs in the queue: `2 jobs running, 6 waiting (Resources)`; one that is held, with its remedy."""
     waiting = [job for job in jobs.values() if job.is_waiting]
     parts = [(len(jobs) - len(waiting), "running"), (len(waiting), "waiting")]
-    words = [f"{number} {'job' if number == 1 else 'jobs'} {what}" for number, what in parts if number]
-    reasons = Counter(job.reason for job in waiting if job.reason not in ("None", ""))
+    words = [f"{count(number, 'job')} {what}" for number, what in parts if number]
+    reasons = dict.fromkeys(job.reason for job in waiting if job.reason not in ("None", ""))
     text = ", ".join(words) + (f" ({', '.join(reasons)})" if reasons else "")
     held = [name for name, job in jobs.items() if job.reason in _HELD]
     text += f"; held until: scontrol release {abbreviate(held)}" if held else ""
@@ -111,15 +119,15 @@ def abbreviate(jobs: Collection[str]) -> str:
     return " ".join(dict.fromkeys(job.partition("_")[0] for job in jobs))
 
 
-def _ask(words: Sequence[str]) -> list[str] | None:
-    """Return the lines that a command prints; None where it fails."""
+def _ask(words: Sequence[str]) -> list[str]:
+    """Return the lines that a command prints. Raises RunError, with what it says, where it fails."""
     # A user's own settings would change what is listed.
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SACCT_"))}
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=_SECONDS, env=clean, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        complaints.append(str(error))
-        return None
+        raise RunError(str(error)) from error
     if done.returncode:
-        complaints.extend(line for line in done.stderr.splitlines()[-1:] if line.strip())
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else None
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise RunError(said[-1] if said else f"{words[0]} failed")
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]

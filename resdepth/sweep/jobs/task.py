@@ -22,7 +22,7 @@ from resdepth.results.files.lock import is_locked, locked
 from resdepth.results.outcome import Outcome
 from resdepth.results.run_directory import RunState, read_state
 from resdepth.sweep.groups import Group, make_groups
-from resdepth.sweep.jobs.submission import read_job
+from resdepth.sweep.jobs.launch_folder import read_job
 from resdepth.sweep.observer import Observer
 from resdepth.sweep.plan import PlannedRun
 from resdepth.sweep.preflight import require_devices

@@ -6,7 +6,6 @@ depends on it. A run has ended when its directory says so; a job has ended when 
 
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from resdepth.results.checkpoint import CHECKPOINT
 from resdepth.results.files.lock import LOCK, RunLockedError, locked
 from resdepth.results.metrics import METRICS
 from resdepth.results.outcome import Outcome
-from resdepth.sweep.jobs import slurm, submission
+from resdepth.sweep.jobs import launch_folder, slurm
 from resdepth.sweep.jobs.cluster import Submission
 from resdepth.sweep.jobs.follow import Follower
 from resdepth.sweep.observer import Observer
@@ -41,12 +40,12 @@ def watch(submitted: Submission, observer: Observer) -> dict[Path, Outcome]:
     while follower.active:
         if jobs.ask(follower.active):
             observer.on_wait(slurm.describe(jobs.queued) or "no job is left in the queue, looking for the last results")
+            for run in follower.active:
+                if jobs.is_gone(run) and (outcome := _end(run, follower, jobs)):
+                    follower.end(run, outcome)
         follower.look()
-        for run in follower.active:
-            if jobs.is_gone(run) and (outcome := _end(run, follower, jobs)):
-                follower.end(run, outcome)
         time.sleep(_PAUSE)
-    _clean_up(submitted, follower.outcomes)
+    _clean_up(submitted)
     return follower.outcomes
 
 
@@ -88,7 +87,7 @@ class _Jobs:
         queued = slurm.queue()
         if queued is not None and (gone := [run for run in active if self._jobs[run.directory] not in queued]):
             # Another command may have submitted the same run, and its job wait to be requeued.
-            others = submission.submitted(gone[0].directory.parents[1], gone, queued)
+            others = launch_folder.submitted(gone[0].directory.parents[1], gone, queued)
             self._jobs |= {directory: job for directory, (job, _) in others.items()}
             self._folders |= dict(others.values())
         ended = time.monotonic()
@@ -111,23 +110,19 @@ class _Jobs:
     def _find_end(self, job: str) -> str:
         """Describe how a job ended, and what to do."""
         folder, state = self._folders[job], slurm.final_state(job)
-        said, log = submission.last_words(folder, job), submission.log(folder, job)
+        said, log = launch_folder.last_words(folder, job), launch_folder.log(folder, job)
         words = f"its Slurm job {job} ended without a result" + (f" ({state})" if state else "")
         words += f": {said}; see {log}" if said else ""
         remedy = f"set hydra.launcher.mem_gb=N and {_AGAIN}" if state == "OUT_OF_MEMORY" else _AGAIN
         return f"{words}; {remedy}"
 
 
-def _clean_up(submitted: Submission, outcomes: Mapping[Path, Outcome]) -> None:
-    """Remove the folders of launches whose jobs have left the queue, but for those with the logs of failed runs."""
-    failed = {submitted.folders[submitted.jobs[path]] for path, outcome in outcomes.items() if not outcome.is_result}
+def _clean_up(submitted: Submission) -> None:
+    """Remove the folders of launches that have ended, once the jobs have left the queue."""
     end = time.monotonic() + _EXIT_SECONDS
-    while time.monotonic() < end:
-        queued = slurm.queue()
-        if queued is not None and queued.keys().isdisjoint(submitted.folders):
-            for folder in set(submitted.folders.values()) - failed:
-                submission.remove_if_over(folder, queued)
-            for results in {folder.parent for folder in submitted.folders.values()}:
-                submission.remove_leftovers(results)  # of earlier jobs whose runs have ended now
+    while (queued := slurm.queue()) is None or not queued.keys().isdisjoint(submitted.folders):
+        if time.monotonic() > end:
             return
         time.sleep(_SECONDS / 2)
+    for results in {folder.parent for folder in submitted.folders.values()}:
+        launch_folder.remove_leftovers(results)

@@ -31,7 +31,7 @@ _OFFSET = struct.Struct("<q")
 _OTHERS = ("submitit ", "srun: ", "slurmstepd", "slurmd")  # what these say is told by the job's state
 
 
-def make_folder(results: Path) -> Path:
+def make(results: Path) -> Path:
     """Make the folder of a launch, and remove those whose launch and jobs have ended. Raises OSError."""
     remove_leftovers(results)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=results))
@@ -104,12 +104,6 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_if_over(folder: Path, queued: Collection[str]) -> None:
-    """Remove the folder of a launch of which no job is in the queue any more."""
-    if _read_jobs(folder).keys().isdisjoint(queued):
-        remove(folder)
-
-
 def _below(results: Path, directory: Path) -> str:
     return Path(os.path.relpath(directory, results)).as_posix()
 
@@ -131,14 +125,15 @@ def _read_record(folder: Path) -> tuple[str, dict[str, list[str]]]:
 
 def remove_leftovers(results: Path) -> None:
     """Remove the folders of launches that have ended: their locks are free, their jobs gone, their runs at an end."""
-    folders = [folder for folder in results.glob(f"{_PREFIX}*") if _is_old(folder)]
-    records = {folder: _read_record(folder) for folder in folders}
+    records = {folder: _read_record(folder) for folder in results.glob(f"{_PREFIX}*")}
     queued = slurm.queue() if any(jobs for _, jobs in records.values()) else {}
     for folder, (cluster, jobs) in records.items():
         if jobs and (queued is None or cluster != slurm.cluster_name() or not jobs.keys().isdisjoint(queued)):
             continue
         # The output of a job that was lost may be wanted until its runs have ended.
         if not all((results / path / OUTCOME).exists() for paths in jobs.values() for path in paths):
+            continue
+        if not jobs and not _is_old(folder):
             continue
         with suppress(RunLockedError, OSError), locked(folder):
             remove(folder)
