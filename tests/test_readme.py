@@ -1,5 +1,6 @@
 """The README tells the truth: its tables are the program's, its keys, columns, commands and figures exist."""
 
+import math
 import re
 import shlex
 from dataclasses import fields
@@ -68,6 +69,20 @@ def test_every_line_of_a_bench_is_its_csvs_own(path, block):
     lines = block.splitlines()
     assert len(lines) > 2
     assert [line for line in lines if line not in said] == []
+
+
+def test_the_costs_of_ten_thousand_runs_follow_from_what_was_measured():
+    (path,) = [path for path, _ in BENCHES if path.endswith("scale.csv")]
+    costs = pd.read_csv(ROOT / path).set_index("step")
+    runs, jobs = costs.runs.max(), costs.jobs.submit
+    (table,) = [block for words, block in BLOCKS if words == "summary results/published/digits"]
+    (seconds,) = re.findall(r"^residual +20 .* (\d+) s$", table, re.MULTILINE)
+    words = " ".join(README.split("What such a sweep costs", 1)[1].split("\n## ", 1)[0].split())
+    assert f"are {jobs} jobs of {math.ceil(runs / jobs)} runs" in words
+    assert costs.files["continue"] == 4 * runs
+    assert "Four small files a run" in words
+    assert f"20 layers takes {seconds} s on one core" in words
+    assert f"ten thousand take {runs * int(seconds) / 3600:.0f} core hours" in words
 
 
 @pytest.mark.parametrize("path", [path for path, _ in BENCHES if path.endswith("busy.csv")])

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from resdepth.bench.rows import BASELINE, BusyCost, ScaleCost, StepCost, SweepTime
+from resdepth.report.comparison import count
 
 
 def line(cost: StepCost) -> str:
@@ -42,7 +43,7 @@ def busy_line(pinned: BusyCost, unpinned: BusyCost) -> str:
 
 def scale_line(cost: ScaleCost) -> str:
     """Return one line for a command of a sweep of many runs: time, memory, files, and calls a run that concern them."""
-    jobs = f", {cost.jobs:,} {'job' if cost.jobs == 1 else 'jobs'} in the queue" if cost.jobs else ""
+    jobs = f", {count(cost.jobs, 'job')} in the queue" if cost.jobs else ""
     calls = "" if math.isnan(cost.operations) else f", {cost.operations:.1f} calls a run to the file system"
     what = f"{cost.runs:,} runs, {cost.step}: {cost.seconds:.1f} s, {cost.memory_mib:,.0f} MiB"
     return f"{what}, {cost.files:,} files{jobs}{calls}"
