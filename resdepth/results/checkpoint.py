@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ class CheckpointWriter:
         self._path, self._config, self._sync, self._as_current = path, config, sync, as_current
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint", initializer=use_all_cores)
         self._writing: Future[None] | None = None
+        self._buffer = torch.empty(0)
         self._copies: dict[str, Tensor] = {}
         self._kept: dict[str, Any] = {}
         self._is_kept_saved = True
@@ -76,15 +78,22 @@ class CheckpointWriter:
         return now - self._saved >= min(self._config.checkpoint_seconds, cheap)
 
     def reserve(self, state: dict[str, Any]) -> None:
-        """Allocate the copies before training: a run that has started needs no more memory later."""
-        self._copies = {name: torch.empty_like(tensor) for name, tensor in state["tensors"].items()}
+        """Allocate the copies before training: a run that has started needs no more memory later.
+
+        They lie in one buffer, which a GPU copies to host memory at once; a net has hundreds of tensors, of one type.
+        """
+        tensors: dict[str, Tensor] = state["tensors"]
+        (place,) = {(tensor.dtype, tensor.device) for tensor in tensors.values()}
+        self._buffer = torch.empty(sum(map(Tensor.numel, tensors.values())), dtype=place[0], device=place[1])
+        self._copies = _views(self._buffer, tensors)
 
     def keep(self, state: dict[str, Any]) -> None:
         """Copy the state: training goes on to change its tensors in place."""
         if not self._copies:
             self.reserve(state)
-        for name, tensor in state["tensors"].items():
-            self._copies[name].copy_(tensor.detach())
+        tensors = [state["tensors"][name].detach() for name in self._copies]
+        # In the order of memory, whatever their dimensions'.
+        torch.cat([tensor.as_strided((tensor.numel(),), (1,)) for tensor in tensors], out=self._buffer)
         self._kept, self._is_kept_saved = {**state, "tensors": self._copies}, False
 
     def save(self) -> None:
@@ -95,7 +104,7 @@ class CheckpointWriter:
         self._writing = self._thread.submit(self._write, self._on_host(), self._saved)
 
     def _on_host(self) -> dict[str, Any]:
-        return {**self._kept, "tensors": {n: t.to("cpu", copy=True) for n, t in self._kept["tensors"].items()}}
+        return {**self._kept, "tensors": _views(self._buffer.to("cpu", copy=True), self._copies)}
 
     def _write(self, state: dict[str, Any], started: float) -> None:
         self._sync()
@@ -115,6 +124,13 @@ class CheckpointWriter:
                     self._write(self._on_host(), time.monotonic())
         if kind is None and self._writing is not None:
             self._writing.result()
+
+
+def _views(buffer: Tensor, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return parts of a buffer with the names, shapes and strides of the tensors, one behind the other."""
+    offsets = accumulate((tensor.numel() for tensor in tensors.values()), initial=0)
+    parts = zip(tensors.items(), offsets, strict=False)
+    return {name: buffer.as_strided(tensor.size(), tensor.stride(), offset) for (name, tensor), offset in parts}
 
 
 def save(path: Path, config: RunConfig, state: dict[str, Any]) -> None:

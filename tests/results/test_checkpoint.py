@@ -202,3 +202,21 @@ def test_the_copy_of_the_state_is_allocated_before_training(tmp_path):
             checkpoints.keep(t.state_dict())
             assert [copy.data_ptr() for copy in checkpoints._kept["tensors"].values()] == before
         assert before
+
+
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+def test_the_state_travels_to_the_host_in_one_piece_and_unchanged(memory_format, tmp_path):
+    t, path = training("residual", memory_format=memory_format), tmp_path / "checkpoint.pt"
+    epochs = t.epochs()
+    with CheckpointWriter(path, t.config, lambda: None) as checkpoints:
+        next(epochs)
+        kept = {name: tensor.detach().clone() for name, tensor in t.state_dict()["tensors"].items()}
+        checkpoints.keep(t.state_dict())
+        next(epochs)
+        on_host = checkpoints._on_host()["tensors"]
+        checkpoints.save()
+    assert len({tensor.untyped_storage().data_ptr() for tensor in on_host.values()}) == 1
+    for there in (on_host, checkpoint.load(path, t.config, torch.device("cpu"))["tensors"]):
+        assert there.keys() == kept.keys()
+        assert all(torch.equal(there[name], tensor) for name, tensor in kept.items())
+        assert all(there[name].stride() == tensor.stride() for name, tensor in kept.items())
