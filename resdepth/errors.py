@@ -1,5 +1,9 @@
 """Errors that the user can fix, shown as one line that names the field, the value and the remedy."""
 
+import os
+import traceback
+
+TRACEBACK = "RESDEPTH_TRACEBACK"  # environment variable: tell the tracebacks of unexpected errors too
 _MAX_LENGTH = 1000
 
 
@@ -8,6 +12,12 @@ def one_line(text: str) -> str:
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     # The field is at the beginning, the remedy at the end.
     return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH // 2]} [...] {line[-_MAX_LENGTH // 3 :]}"
+
+
+def trace() -> None:
+    """Write the traceback of the error being handled to standard error, if the user wants to see it."""
+    if TRACEBACK in os.environ:
+        traceback.print_exc()
 
 
 class ResdepthError(Exception):

@@ -37,7 +37,7 @@ WITH_TORCH = {
     "probes.measures.gradients", "probes.measures.identity", "probes.measures.learn_identity", "probes.measures.grow",
     "probes.measures.decay", "probes.measures.insertion",
     "bench.benchmark", "bench.scale",
-    "bench.steps.measure", "bench.steps.memory", "bench.steps.floors", "bench.steps.baseline",
+    "bench.steps.measure", "bench.steps.busy", "bench.steps.memory", "bench.steps.floors", "bench.steps.baseline",
 }  # fmt: skip
 PRINTERS = {"rich", "typer"}
 HYDRA = {"hydra", "omegaconf"}

@@ -16,7 +16,8 @@ from resdepth.bench.figure import draw
 from resdepth.bench.rows import BusyCost, ScaleCost, StepCost, SweepTime
 from resdepth.bench.scale import measure_scale
 from resdepth.bench.steps.baseline import plain_sweep_seconds
-from resdepth.bench.steps.measure import make_points, measure, measure_busy
+from resdepth.bench.steps.busy import measure_busy
+from resdepth.bench.steps.measure import make_points, measure
 from resdepth.errors import ConfigError, RunError
 from resdepth.report.style import save_figure
 from resdepth.results import environment

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from resdepth.cli.app import app
 from resdepth.cli.stdout import TolerantStdout, warn
-from resdepth.errors import ResdepthError
+from resdepth.errors import TRACEBACK, ResdepthError
 
-_TRACEBACK = "RESDEPTH_TRACEBACK"  # environment variable: raise unexpected errors instead of printing one line
 # What Typer says of an option's value that is not a number, and what is said here.
 _NUMBER = re.compile(r"unable to parse string as an? (integer|number)")
 _NUMBERS = {"integer": "whole number", "number": "number"}
@@ -66,10 +65,10 @@ def _describe_error(error: Exception) -> tuple[str, int]:
         return f"{line}{hint}; see {context.command_path if context else ' '.join(['resdepth', *words])} --help", 2
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; fix that and run the same command again", 1
-    if _TRACEBACK in os.environ:
+    if TRACEBACK in os.environ:
         raise error
     line = " ".join(str(error).split())
-    return f"{type(error).__name__}: {line}; to report an unexpected error, set {_TRACEBACK}=1", 1
+    return f"{type(error).__name__}: {line}; to report an unexpected error, set {TRACEBACK}=1", 1
 
 
 def _is_key(line: str) -> bool:

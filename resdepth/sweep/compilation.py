@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
@@ -24,6 +25,7 @@ from resdepth.config.schema import ModelConfig, RunConfig
 from resdepth.data.dataset import Shape
 from resdepth.data.device_data import to_device
 from resdepth.data.synthetic import random_dataset
+from resdepth.errors import TRACEBACK, trace
 from resdepth.host import cores, signals_blocked
 from resdepth.models.plugins import Plugin, activate, active_plugins
 from resdepth.models.size import stages
@@ -31,6 +33,8 @@ from resdepth.training.engine import block_forward
 from resdepth.training.timing import begin_epoch
 from resdepth.training.trainer import Trainer
 
+# A compiler that hangs must not stop the sweep.
+_MOST_SECONDS = 300.0
 # Kinds of nets whose blocks are being compiled, and those whose blocks were.
 _in_progress: set[str] = set()
 _done: set[str] = set()
@@ -58,7 +62,7 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
     if containing & _done:
         return
     _in_progress.add(key)
-    waiting, active = _distinct_blocks(config.depth, config.model), list[BaseProcess]()
+    waiting, active = _distinct_blocks(config.depth, config.model), list[tuple[BaseProcess, float]]()
     settings = (config, shape, max(1, cores() // len(waiting)), torch.get_num_threads(), active_plugins())
     start = multiprocessing.get_context("spawn").Process
     try:
@@ -67,13 +71,16 @@ def compile_blocks(trainer: Trainer) -> Iterator[None]:
                 process: BaseProcess = start(target=_compile, args=(waiting.pop(), *settings), daemon=True)
                 with signals_blocked(), _without_main():
                     process.start()
-                active.append(process)
-            active = [process for process in active if process.is_alive()]
+                active.append((process, time.monotonic() + _MOST_SECONDS))
+            for process, end in active:
+                if time.monotonic() > end:
+                    process.kill()
+            active = [(process, end) for process, end in active if process.is_alive()]
             yield
         _done.add(key)
     finally:
         _in_progress.discard(key)
-        for process in active:
+        for process, _ in active:
             process.kill()
 
 
@@ -109,16 +116,22 @@ def _compile(number: int, config: RunConfig, shape: Shape, share: int, threads: 
     with (
         devices.threads(threads, pinned=False),  # the compilers that it starts would all inherit one core
         Path(os.devnull).open("w") as nowhere,
-        contextlib.redirect_stderr(nowhere),
-        contextlib.suppress(Exception),  # the training process compiles what is missing, and reports why it cannot
+        contextlib.redirect_stderr(sys.stderr if TRACEBACK in os.environ else nowhere),
     ):
-        activate(plugins)
-        device, recipe = devices.resolve(config.device), config.recipe
-        devices.set_precision(config.precision, device)
-        data = to_device(random_dataset(shape, shape.train_images), recipe.normalise, recipe.pad, device)
-        trainer = Trainer(replace(config, engine="eager"), data)
-        compiled, chosen = block_forward("compiled", recompute=False), trainer.net.blocks[number]
-        trainer.net.call_block = lambda block, a: compiled(block, a) if block is chosen else block(a)
-        begin_epoch([trainer])
-        trainer.step()
-        trainer.close()
+        try:
+            activate(plugins)
+            _step_with_compiled(number, config, shape)
+        except Exception:  # the training process compiles what is missing, and reports why it cannot
+            trace()
+
+
+def _step_with_compiled(number: int, config: RunConfig, shape: Shape) -> None:
+    device, recipe = devices.resolve(config.device), config.recipe
+    devices.set_precision(config.precision, device)
+    data = to_device(random_dataset(shape, shape.train_images), recipe.normalise, recipe.pad, device)
+    trainer = Trainer(replace(config, engine="eager"), data)
+    compiled, chosen = block_forward("compiled", recompute=False), trainer.net.blocks[number]
+    trainer.net.call_block = lambda block, a: compiled(block, a) if block is chosen else block(a)
+    begin_epoch([trainer])
+    trainer.step()
+    trainer.close()

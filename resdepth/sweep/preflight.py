@@ -13,7 +13,7 @@ from resdepth import device as devices
 from resdepth.data import sources
 from resdepth.data.device_data import DeviceData, to_device
 from resdepth.data.synthetic import random_dataset
-from resdepth.errors import ConfigError
+from resdepth.errors import ConfigError, trace
 from resdepth.host import cores
 from resdepth.models.build import require_join
 from resdepth.results.files.lock import require_unlocked
@@ -122,6 +122,7 @@ def estimate_seconds(ready: ReadySweep) -> float | None:
     try:
         return sum(_group_seconds(group, probes) for group in ready.groups) or None
     except Exception:  # torch raises many kinds
+        trace()
         return None
 
 

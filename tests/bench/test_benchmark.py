@@ -16,7 +16,7 @@ from support.platforms import posix
 from resdepth import device
 from resdepth.bench.benchmark import bench_busy, bench_steps, bench_sweep
 from resdepth.bench.rows import BASELINE, BusyCost, StepCost
-from resdepth.bench.steps import measure
+from resdepth.bench.steps import busy
 from resdepth.errors import ConfigError
 from resdepth.sweep import preflight
 
@@ -58,18 +58,21 @@ def test_what_does_not_fit_is_a_row_that_says_so(tmp_path, monkeypatch, capsys):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore")
 
     monkeypatch.setattr(preflight, "Trainer", full)
+    monkeypatch.setenv("RESDEPTH_TRACEBACK", "1")
     folder = bench_steps(TINY_STEP, tmp_path / "b", [1], print, baseline=True)
     table = pd.read_csv(folder / "bench.csv")
     assert table.note[0] == "CUDA out of memory. Tried to allocate 9 GiB"
     assert table.step_ms.isna().tolist() == [True, False]
-    assert "plain-8, eager, fp32: CUDA out of memory" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "plain-8, eager, fp32: CUDA out of memory" in printed.out
+    assert ", in full\n" in printed.err
 
 
 @pytest.mark.slow
 def test_a_step_is_timed_beside_a_busy_process_with_pinned_threads_and_without(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(measure, "_BUSY_ROUNDS", 1)
-    monkeypatch.setattr(measure, "_BUSY_SECONDS", 0.3)
-    rivals, start = [], measure.subprocess.Popen
+    monkeypatch.setattr(busy, "_ROUNDS", 1)
+    monkeypatch.setattr(busy, "_SECONDS", 0.3)
+    rivals, start = [], busy.subprocess.Popen
 
     def listen(command, **more):
         process = start(command, **more)
@@ -77,7 +80,7 @@ def test_a_step_is_timed_beside_a_busy_process_with_pinned_threads_and_without(t
             rivals.append(process)
         return process
 
-    monkeypatch.setattr(measure.subprocess, "Popen", listen)
+    monkeypatch.setattr(busy.subprocess, "Popen", listen)
     monkeypatch.setattr(device, "can_pin", lambda _: True)
     with device.threads(2, pinned=False):
         folder = bench_busy(TINY_STEP, tmp_path / "b", print)
@@ -86,7 +89,7 @@ def test_a_step_is_timed_beside_a_busy_process_with_pinned_threads_and_without(t
     assert list(table.pinned) == [True, False]
     assert (table.threads == 2).all()
     assert (table[["steps", "idle_ms", "busy_ms"]] > 0).all(axis=None)
-    assert [rival.args[2] for rival in rivals] == [measure._BUSY_LOOP] * 2 + [""] * 2
+    assert [rival.args[2] for rival in rivals] == [busy._LOOP] * 2 + [""] * 2
     assert all(rival.poll() is not None for rival in rivals)
     assert "digits, plain-8, 2 threads: " in capsys.readouterr().out
 
@@ -103,15 +106,15 @@ def test_threads_that_cannot_be_pinned_are_not_said_to_be(tmp_path, monkeypatch)
 
 @posix
 def test_the_busy_process_ends_with_the_bench_and_is_out_of_reach_of_ctrl_c(monkeypatch):
-    rivals, start = [], measure.subprocess.Popen
-    monkeypatch.setattr(measure.subprocess, "Popen", lambda *a, **k: rivals.append(start(*a, **k)) or rivals[-1])
-    with measure._rival(is_busy=True):
+    rivals, start = [], busy.subprocess.Popen
+    monkeypatch.setattr(busy.subprocess, "Popen", lambda *a, **k: rivals.append(start(*a, **k)) or rivals[-1])
+    with busy._rival(is_busy=True):
         (rival,) = rivals
         assert os.getpgid(rival.pid) != os.getpgid(0)
         assert rival.poll() is None
     assert rival.poll() is not None
     # One whose parent is no longer the bench.
-    assert subprocess.run([sys.executable, "-c", measure._BUSY_LOOP, "0"], timeout=30, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", busy._LOOP, "0"], timeout=30, check=False).returncode == 0
 
 
 def test_an_earlier_bench_is_kept_aside_and_another_folder_is_left_alone(tmp_path):

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -126,6 +127,34 @@ def test_a_compilation_that_fails_is_left_to_the_training_process(monkeypatch, c
     shape = Shape(1, 8, 8, 10, 32)
     compilation._compile(0, t.config, shape, 1, 1, ())
     assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("RESDEPTH_TRACEBACK", "1")
+    compilation._compile(0, t.config, shape, 1, 1, ())
+    assert "RuntimeError: no compiler" in capsys.readouterr().err
+
+
+def test_a_compilation_that_hangs_is_left_to_the_training_process(monkeypatch):
+    killed = []
+
+    class Hangs:
+        def __init__(self, **_):
+            self.is_killed = False
+
+        def start(self):
+            pass
+
+        def kill(self):
+            self.is_killed = True
+            killed.append(self)
+
+        def is_alive(self):
+            return not self.is_killed
+
+    monkeypatch.setattr(compilation.multiprocessing, "get_context", lambda _: SimpleNamespace(Process=Hangs))
+    monkeypatch.setattr(compilation, "_MOST_SECONDS", 0.05)
+    end = time.monotonic() + 60
+    for _ in compile_blocks(training(depth=8, engine="compiled")):
+        assert time.monotonic() < end
+    assert len(killed) == 3
 
 
 def test_the_compilers_may_use_every_core(monkeypatch):
@@ -219,8 +248,11 @@ def test_the_first_compiled_step_on_a_gpu_comes_within_90_seconds(tmp_path, meas
 
     command = [sys.executable, "-m", "resdepth", "bench", "depth=56", "variant=residual", "data=cifar10", "device=cuda"]
     command += ["engine=compiled", "precision=tf32", "--no-usual", "--out", tmp_path / "bench"]
-    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"), "RESDEPTH_TRACEBACK": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=150
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     (row,) = pd.read_csv(tmp_path / "bench" / "bench.csv").to_dict("records")
     measurement(
         f"first compiled step of residual-56: after {row['first_step_seconds']:.0f} s with nothing in the cache"

@@ -2,14 +2,9 @@
 
 import itertools
 import math
-import os
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,12 +12,13 @@ import numpy as np
 import torch
 
 from resdepth import device as devices
-from resdepth.bench.rows import BASELINE, BusyCost, StepCost
+from resdepth.bench.rows import BASELINE, StepCost
 from resdepth.bench.steps.baseline import baseline_precision, baseline_step_seconds
 from resdepth.bench.steps.floors import floors
 from resdepth.bench.steps.memory import PeakMemory
 from resdepth.config.schema import RunConfig
 from resdepth.data.synthetic import random_dataset
+from resdepth.errors import trace
 from resdepth.sweep import processes
 from resdepth.sweep.plan import RunSpec
 from resdepth.sweep.preflight import timed_trainers, timing_data
@@ -33,9 +29,6 @@ from resdepth.training.timing import begin_epoch, window_steps, windows
 _WINDOWS, _WARM_UP, _WINDOW_SECONDS, _MAX_SECONDS = 20, 3, 0.5, 20.0
 # What a point needs at least, and what it may take to compile a net's blocks, once.
 _LEAST_SECONDS, _COMPILE_SECONDS = 2.0, 60.0
-# Of a step beside a busy process: rounds, in which every state is timed once, and seconds.
-_BUSY_ROUNDS, _BUSY_SECONDS, _START_SECONDS = 3, 1.5, 0.2
-_BUSY_LOOP = "import os, sys\nwhile os.getppid() == int(sys.argv[1]):\n  for _ in range(10**6): pass"
 # Order of measurement, by engine (`main`: that of a sweep) and number of runs at once. What is not in it comes last.
 _ORDER = ("main, least", BASELINE, "main, most", "compiled, least", "compiled, most", "switch", "other, least", "rest")
 # Keys without effect on the usual loop: nets that differ only in these share one measurement.
@@ -147,6 +140,7 @@ def _time_point(point: Point, most_seconds: float) -> _Timing:
         with devices.threads(spec.config.thread_count, pinned=is_pinned):
             return _time(spec, count, device, most_seconds)
     except (RuntimeError, MemoryError) as error:  # mostly out of memory; the other points can still be measured
+        trace()
         return _Timing(note=(str(error).splitlines() or [type(error).__name__])[0][:200])
 
 
@@ -176,54 +170,6 @@ def _time(spec: RunSpec, count: int, device: torch.device, most_seconds: float) 
             if len(times) == _WARM_UP + _WINDOWS or (len(times) > 1 and time.perf_counter() - started >= most_seconds):
                 break
     return _Timing(times[min(_WARM_UP, len(times) - 1) :], window, memory.bytes, first)
-
-
-def measure_busy(spec: RunSpec) -> tuple[BusyCost, BusyCost]:
-    """Time a step on the idle machine and beside a process that keeps one core busy: with pinned threads, and without.
-
-    The four are timed in turns, so that all of them see the same machine.
-    """
-    device, config = devices.resolve(spec.config.device), spec.config
-    devices.set_precision(config.precision, device)
-    data, count = timing_data(spec, device), config.thread_count
-    times: dict[tuple[bool, bool], list[float]] = {(b, p): [] for b in (True, False) for p in (True, False)}
-    with timed_trainers(spec, 1, data) as trainers:
-        for _ in range(_BUSY_ROUNDS):
-            for (is_busy, is_pinned), seconds in times.items():
-                with _rival(is_busy=is_busy), devices.threads(count, pinned=is_pinned):
-                    time.sleep(_START_SECONDS)
-                    threads, started = torch.get_num_threads(), time.perf_counter()
-                    steps = windows(trainers, 1)
-                    next(steps)
-                    while time.perf_counter() - started < _BUSY_SECONDS or not seconds:
-                        seconds.append(next(steps))
-    return _busy_row(spec, threads, times, is_pinned=True), _busy_row(spec, threads, times, is_pinned=False)
-
-
-@contextmanager
-def _rival(*, is_busy: bool) -> Iterator[None]:
-    """Run a process, busy or not, until the `with` block or this program ends; Ctrl-C does not reach it."""
-    command = [sys.executable, "-c", _BUSY_LOOP if is_busy else "", str(os.getpid())]
-    with subprocess.Popen(command, start_new_session=True) as process:
-        try:
-            yield
-        finally:
-            process.kill()
-
-
-def _busy_row(spec: RunSpec, threads: int, times: dict[tuple[bool, bool], list[float]], *, is_pinned: bool) -> BusyCost:
-    idle, busy = times[False, is_pinned], times[True, is_pinned]
-    return BusyCost(
-        device=devices.device_name(devices.resolve(spec.config.device)),
-        data=spec.config.data.name,
-        variant=spec.config.variant,
-        depth=spec.config.depth,
-        threads=threads,
-        pinned=is_pinned,
-        steps=min(len(idle), len(busy)),
-        idle_ms=1e3 * statistics.median(idle),
-        busy_ms=1e3 * statistics.median(busy),
-    )
 
 
 def _row(point: Point, timing: _Timing) -> StepCost:
