@@ -16,11 +16,19 @@ os.environ["OMP_NUM_THREADS"] = "1"
 def pytest_collection_modifyitems(items):
     import torch
 
+    on_gpu = [item for item in items if "gpu" in item.keywords]
     if not torch.cuda.is_available():
         skip = pytest.mark.skip(reason="needs a CUDA device; run `make test` where there is one")
-        for item in items:
-            if "gpu" in item.keywords:
-                item.add_marker(skip)
+        for item in on_gpu:
+            item.add_marker(skip)
+    items[:] = sorted(on_gpu, key=_rank_on_gpu) + [item for item in items if "gpu" not in item.keywords]
+
+
+def _rank_on_gpu(item):
+    """Whether the step is right comes first; what measures later, and last the profiler, which slows what follows."""
+    measures = "measurement" in item.fixturenames
+    rooms = ("sweep", "bench", "training") if measures else ("training", "sweep", "probes")
+    return measures, rooms.index(item.path.parent.name)
 
 
 def pytest_collection_finish(session):
@@ -44,7 +52,7 @@ def pytest_configure(config):
 
 
 class _Measurements:
-    """Prints each measurement as it comes: a run of the tests may be stopped before its end."""
+    """Prints measurements and failures on a GPU as they come: a run of the tests may be stopped before its end."""
 
     def __init__(self, config):
         self._config = config
@@ -55,6 +63,9 @@ class _Measurements:
             if name == "measurement" and report.when == "call" and reporter:
                 reporter.ensure_newline()
                 reporter.write_line(f"measured: {value}")
+        if report.failed and "gpu" in report.keywords and reporter:
+            reporter.ensure_newline()
+            reporter.write_line(report.longreprtext)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,9 +1,14 @@
 """Several captured runs in turns, on stand-ins for CUDA: who uses which stream, and what remains after a failure."""
 
 import gc
+import subprocess
+import sys
+import time
 
+import numpy as np
 import pytest
 import torch
+from support.commands import ROOT
 from support.cuda import FakeCuda
 from support.runs import Order, all_rows, execute_here, sweep_rows
 
@@ -189,6 +194,26 @@ def test_on_a_gpu_runs_share_no_stream_and_have_the_rows_of_runs_alone(tmp_path,
     measurement(f"12 runs, 8 at once: {len(set(made))} streams")
     assert len(made) == len(set(made)) == 8
     assert together == sweep_rows(tmp_path / "alone", *words, "runs_per_job=1")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("is_native", ["false", "true"])
+def test_on_a_gpu_eight_runs_in_tf32_do_not_wait_for_each_other(is_native, tmp_path, measurement):
+    """cuDNN's channels-last batch norm waits until all of its blocks are on the device, which others occupy."""
+    random = np.random.default_rng(0)
+    images, labels = random.integers(0, 256, (2560, 32, 32, 3)).astype(np.uint8), np.arange(2560) % 10
+    np.savez(tmp_path / "random.npz", x_train=images, y_train=labels, x_test=images[:100], y_test=labels[:100])
+    words = ["depth=20,56", "seed=0,1", "data=npz", f"data.path={tmp_path}/random.npz", "recipe=cifar10"]
+    words += ["recipe.iterations=200", "precision=tf32", "runs_per_job=8", f"native_batch_norm={is_native}"]
+    words += ["device=cuda", f"results={tmp_path}/results"]
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "resdepth", "sweep", *words], cwd=ROOT, capture_output=True, text=True, check=False,
+        timeout=90,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    taken = time.perf_counter() - started
+    measurement(f"eight runs at once in tf32, native_batch_norm={is_native}: the command took {taken:.1f} s")
 
 
 @pytest.mark.gpu

@@ -177,6 +177,7 @@ def test_the_estimate_on_a_gpu_is_near_the_time_taken(tmp_path, measurement):
     ready = preflight(make_plan(words))
     started = time.perf_counter()
     estimated = estimate_seconds(ready)
+    assert estimated is not None
     asked = time.perf_counter() - started
     started = time.perf_counter()
     assert {o.state for o in launch(ready, Observer())} == {"finished"}

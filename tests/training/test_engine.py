@@ -199,8 +199,9 @@ def test_bf16_ends_at_the_errors_of_float32():
 
 @pytest.mark.gpu
 def test_compiled_on_a_gpu_has_the_gradients_of_float64():
+    # In float32 rounding switches units near zero, at which the gradients of 14 layers differ by up to a hundredth.
     reference = gradients(on_gpu(depth=14, engine="eager"), torch.float64)
-    assert distance(gradients(on_gpu(depth=14, engine="compiled")), reference) < 1e-4
+    assert distance(gradients(on_gpu(depth=14, engine="compiled"), torch.float64), reference) < 1e-8
 
 
 @pytest.mark.gpu

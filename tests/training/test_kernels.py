@@ -49,5 +49,5 @@ def test_a_step_on_a_gpu_launches_the_kernels_that_are_counted(precision, measur
         torch.cuda.synchronize()
     launched = sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profiled.events())
     measurement(f"kernels of a step of residual-20, {precision}: {launched} launched, {counted} counted on a CPU")
-    # cuDNN may take several kernels for one convolution.
-    assert counted / 2 < launched < 2 * counted
+    # cuDNN may take several kernels for one convolution, and others to change the layout of its maps.
+    assert counted / 2 < launched < 3 * counted
