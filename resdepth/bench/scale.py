@@ -151,7 +151,7 @@ class _NoTrainer:
         self.engine, self.epoch, self.weights = "eager", 0, dict[str, Any]()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"tensors": {}}
+        return {"tensors": {"mean": self.data.mean}}
 
     def steps(self, _: Callable[[int], None]) -> Iterator[EpochRecord]:
         c, iterations = self.config, self.schedule.iterations
