@@ -158,8 +158,9 @@ def test_the_run_of_a_failed_node_is_requeued_and_continues(cluster, local, tmp_
 
 
 def test_at_its_time_limit_a_job_is_requeued_and_continues(cluster, local, tmp_path, tally):
-    words = ("depth=8", "variant=plain", "recipe.epochs=400")  # Slurm looks at the limits every 30 seconds
-    process = sweep(*words, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=50", cwd=tmp_path)
+    words = ("depth=8", "variant=plain", "recipe.epochs=400")
+    # Slurm looks at the limits every 30 seconds: the signal comes 20 to 50 seconds after the start, between the rows.
+    process = sweep(*words, "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=40", cwd=tmp_path)
     expected = local(*words)  # on the other core
     wait_until(lambda: "PENDING" in cluster.jobs().values() or process.poll() is not None)
     before = seconds_of(tmp_path)
