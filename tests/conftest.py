@@ -105,8 +105,11 @@ def small_results(tmp_path_factory):
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """Run the test in an empty folder of its own."""
+    """Run the test in an empty folder of its own. Data of an earlier test may have had the same relative path."""
+    from resdepth.data import sources
+
     monkeypatch.chdir(tmp_path)
+    sources.forget_user_data()
 
 
 @pytest.fixture
